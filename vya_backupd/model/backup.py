@@ -1,0 +1,136 @@
+"""A backup: the published result. Its manifest in the store is the truth; the catalog is an index made from it."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from vya_backupd.model.instance import EngineKind
+
+GLOBALS_NAME = "@globals"
+"""The reserved database name of an instance's globals. In paths it is percent-encoded like any other name; a database
+that is really called so is encoded differently (``policy.naming``)."""
+
+
+class BackupType(enum.StrEnum):
+    """What a backup holds: one database, or the users, roles and grants of an instance."""
+
+    FULL = "full"
+    GLOBALS = "globals"
+
+
+class Proof(enum.StrEnum):
+    """How much is known of a backup. ``NONE`` is for foreign files, which never enter the catalog."""
+
+    NONE = "none"
+    COMPLETE = "complete"
+    VERIFIED = "verified"
+    DRILLED = "drilled"
+
+
+class Section(enum.IntEnum):
+    """The part of a dump that a segment belongs to. The numbers are written into files: never change one."""
+
+    HEADER = 1
+    SCHEMA = 2
+    DATA = 3
+    POST = 4
+    FOOTER = 5
+
+
+@dataclass(frozen=True, slots=True)
+class BackupFacts:
+    """What is known when the first byte of a dump arrives. Written into the first member of the file.
+
+    ``taken_at`` (UTC): every transaction that the dump sees had begun by then; the end of the dump's header, when the
+    snapshot is known to exist. ``properties`` as in ``DatabaseFacts``. ``database_sql``: statements that give a new
+    database the properties which its own dump lacks (PostgreSQL: comment, owner, ACL, settings), with the
+    database's name as ``{database}`` placeholders resolved by the engine.
+    """
+
+    id: str
+    instance: str
+    database: str
+    engine: EngineKind
+    type: BackupType
+    hostname: str
+    started_at: datetime
+    taken_at: datetime
+    server_version: str
+    tool: str
+    compression_level: int
+    properties: dict[str, str] = field(default_factory=dict)
+    database_sql: tuple[str, ...] = ()
+    product_version: str = "2.0.0"
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Where one object's run of one section lies in the file.
+
+    ``offset`` and ``size`` are compressed bytes from the start of the file; ``raw_size`` is dump text. ``rows`` is None
+    where nobody counted.
+    """
+
+    section: Section
+    name: str
+    offset: int
+    size: int
+    raw_size: int
+    rows: int | None = None
+    segments: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaInfo:
+    """Counts of objects, and the digest of everything that DDL can change (None where not wanted)."""
+
+    tables_count: int = 0
+    views_count: int = 0
+    procedures_count: int = 0
+    schema_hash: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A backup that nothing may delete. ``until`` (UTC) None: for good."""
+
+    note: str
+    by: str
+    at: datetime
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything about a published backup. ``checksum`` is hex over the whole file, by ``checksum_algorithm``."""
+
+    facts: BackupFacts
+    filename: str
+    size_bytes: int
+    raw_size_bytes: int
+    members: int
+    checksum_algorithm: str
+    checksum: str
+    duration_seconds: float
+    finished_at: datetime
+    schema_info: SchemaInfo = field(default_factory=SchemaInfo)
+    extents: tuple[Extent, ...] = ()
+    warnings: tuple[str, ...] = ()
+    proof: Proof = Proof.COMPLETE
+    verified_at: datetime | None = None
+    hold: Hold | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBackup:
+    """A manifest and where it lies: the row of the catalog. ``path`` is of the data file, relative to the base path."""
+
+    manifest: Manifest
+    path: str
+
+    @property
+    def id(self) -> str:
+        """The backup's id, the same in file, manifest and catalog."""
+        return self.manifest.facts.id

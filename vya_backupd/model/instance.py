@@ -1,0 +1,108 @@
+"""An instance: a database server that we are responsible for, and the facts a probe learns from it."""
+
+from __future__ import annotations
+
+import enum
+import fnmatch
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vya_backupd.model.secret import Secret
+
+
+class EngineKind(enum.StrEnum):
+    """The three kinds of server."""
+
+    MYSQL = "mysql"
+    MARIADB = "mariadb"
+    POSTGRESQL = "postgresql"
+
+
+class TlsMode(enum.StrEnum):
+    """How far TLS to a server goes; the words of libpq."""
+
+    DISABLE = "disable"
+    PREFER = "prefer"
+    REQUIRE = "require"
+    VERIFY_CA = "verify-ca"
+    VERIFY_FULL = "verify-full"
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """TLS settings of one instance; paths are PEM files."""
+
+    mode: TlsMode = TlsMode.PREFER
+    ca_cert: Path | None = None
+    client_cert: Path | None = None
+    client_key: Path | None = None
+
+
+SYSTEM_DATABASES: dict[EngineKind, frozenset[str]] = {
+    EngineKind.MYSQL: frozenset({"information_schema", "performance_schema", "sys", "mysql"}),
+    EngineKind.MARIADB: frozenset({"information_schema", "performance_schema", "sys", "mysql"}),
+    EngineKind.POSTGRESQL: frozenset({"template0", "template1"}),
+}
+"""Never backed up as databases: servers make them anew, and what users keep there travels in globals."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A server, how to log in to it, and which of its databases we answer for."""
+
+    id: str
+    kind: EngineKind
+    host: str | None
+    port: int
+    socket: str | None
+    username: str
+    password: Secret
+    databases: tuple[str, ...] = ("*",)
+    exclude: tuple[str, ...] = ()
+    tls: Tls = field(default_factory=Tls)
+    enabled: bool = True
+
+    def covers(self, database: str) -> bool:
+        """Whether this database is ours to back up.
+
+        System databases never are; PostgreSQL's ``postgres`` only when it is named without a wildcard.
+        """
+        if database in SYSTEM_DATABASES[self.kind]:
+            return False
+        if any(fnmatch.fnmatchcase(database, pattern) for pattern in self.exclude):
+            return False
+        if self.kind is EngineKind.POSTGRESQL and database == "postgres":
+            return "postgres" in self.databases
+        return any(database == pattern or fnmatch.fnmatchcase(database, pattern) for pattern in self.databases)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What a server says of itself."""
+
+    vendor: EngineKind
+    version: tuple[int, ...]
+    version_text: str
+    is_superuser: bool
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseFacts:
+    """What a server says of one of its databases, before or after a dump.
+
+    ``tables`` are base tables that a dump must hold, as the scanner names them (PostgreSQL ``schema.table`` with
+    identifiers as they are, unquoted; MySQL and MariaDB the bare table name). ``size_bytes`` is the server's own figure.
+    ``properties`` are facts needed to create the database anew: PostgreSQL encoding, lc_collate, lc_ctype,
+    locale_provider, locale, collation_version, ...; MySQL and MariaDB character_set, collation.
+    """
+
+    name: str
+    size_bytes: int
+    tables: tuple[str, ...]
+    views_count: int = 0
+    procedures_count: int = 0
+    triggers_count: int = 0
+    events_count: int = 0
+    properties: dict[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()

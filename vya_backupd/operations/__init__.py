@@ -1,0 +1,1 @@
+"""Use cases: each module reads like the page of a runbook that it implements."""
