@@ -46,6 +46,8 @@ CODES: dict[str, str] = {
     "state_locked": "Another process holds the state directory.",
     "backup_in_use": "The backup is held or in use.",
     "instance_busy": "Another operation works on this instance.",
+    "daemon_stopping": "The daemon is stopping and takes no new work.",
+    "queue_full": "Too many operations wait already.",
     "target_not_empty": "The target database exists and is not empty.",
     "target_in_use": "Sessions are connected to the target.",
     "target_unsuitable": "The target server cannot take this backup.",
