@@ -46,6 +46,8 @@ CODES: dict[str, str] = {
     "state_locked": "Another process holds the state directory.",
     "backup_in_use": "The backup is held or in use.",
     "instance_busy": "Another operation works on this instance.",
+    "queue_full": "Too many operations wait already.",
+    "daemon_stopping": "The daemon is stopping and takes no new work.",
     "daemon_stopping": "The daemon is stopping and takes no new work.",
     "queue_full": "Too many operations wait already.",
     "target_not_empty": "The target database exists and is not empty.",
