@@ -1,0 +1,196 @@
+"""The manifest as JSON: ``.metadata.json`` beside each backup file, for people, tools and speed.
+
+The blocks ``backup_info``, ``file_info`` and ``schema_info`` are what existing tools read. All else is ours. The digest
+in ``manifest_digest`` covers every other key; ``decode_manifest`` also insists on the very bytes that
+``encode_manifest`` would have written, so that a flipped bit is found wherever it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from vya_backupd.dumpfile.facts import facts_from_json, facts_to_json
+from vya_backupd.errors import IntegrityError
+from vya_backupd.model.backup import Extent, Hold, Manifest, Proof, SchemaInfo, Section
+
+MANIFEST_VERSION = "2.0.0"
+_DIGEST = "manifest_digest"
+_HINT = "`vyactl catalog rebuild` makes a new manifest from the backup file."
+
+
+def manifest_to_json(manifest: Manifest) -> dict[str, Any]:
+    """The manifest as JSON values, with its own digest."""
+    facts = manifest.facts
+    record: dict[str, Any] = {
+        "version": MANIFEST_VERSION,
+        "backup_info": {
+            "database_id": facts.instance,
+            "database_name": facts.database,
+            "database_type": facts.engine.value,
+            "hostname": facts.hostname,
+            "backup_type": facts.type.value,
+            "timestamp": facts.taken_at.isoformat(),
+            "duration_seconds": manifest.duration_seconds,
+            "status": "success",
+        },
+        "file_info": {
+            "filename": manifest.filename,
+            "size_bytes": manifest.size_bytes,
+            "size_human": human_size(manifest.size_bytes),
+            "compression_level": facts.compression_level,
+            "checksum_algorithm": manifest.checksum_algorithm,
+            "checksum": manifest.checksum,
+        },
+        "schema_info": asdict(manifest.schema_info),
+        "proof": manifest.proof.value,
+        "verified_at": _time(manifest.verified_at),
+        "hold": _hold_to_json(manifest.hold),
+        "finished_at": manifest.finished_at.isoformat(),
+        "raw_size_bytes": manifest.raw_size_bytes,
+        "members": manifest.members,
+        "warnings": list(manifest.warnings),
+        "facts": facts_to_json(facts),
+        "extents": [_extent_to_json(extent) for extent in manifest.extents],
+    }
+    record[_DIGEST] = _digest(record)
+    return record
+
+
+def manifest_from_json(record: dict[str, Any]) -> Manifest:
+    """The manifest of JSON values; keys that a later release added are passed over.
+
+    Raises:
+        IntegrityError: ``damaged_manifest``: its digest is wrong, or a field is missing or no sense.
+    """
+    if not isinstance(record, dict) or record.get(_DIGEST) != _digest(record):
+        raise _damaged("its digest does not fit its content")
+    try:
+        return _read(record)
+    except IntegrityError as error:
+        raise _damaged(error.message) from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged(repr(error)) from error
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """The file ``.metadata.json``, to the byte."""
+    return _layout(manifest_to_json(manifest))
+
+
+def decode_manifest(data: bytes) -> Manifest:
+    """The manifest in the bytes of a ``.metadata.json``.
+
+    Raises:
+        IntegrityError: ``damaged_manifest``: not one byte of it may differ from what was written.
+    """
+    try:
+        record = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(f"it is not JSON: {error}") from error
+    if not isinstance(record, dict) or _layout(record) != data:
+        raise _damaged("its bytes are not those that were written")
+    return manifest_from_json(record)
+
+
+def checksum_line(manifest: Manifest) -> str:
+    """The content of the checksum file, as ``sha256sum -c`` or ``md5sum -c`` read it."""
+    name = manifest.filename
+    escaped = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+    mark = "" if escaped == name else "\\"
+    return f"{mark}{manifest.checksum}  {escaped}\n"
+
+
+def human_size(size: int) -> str:
+    """A size for people: ``1.4 GiB``."""
+    if size < 1024:
+        return f"{size} B"
+    amount = float(size)
+    for unit in ("KiB", "MiB", "GiB"):
+        amount /= 1024
+        if amount < 1024:
+            return f"{amount:.1f} {unit}"
+    return f"{amount / 1024:.1f} TiB"
+
+
+def _layout(record: dict[str, Any]) -> bytes:
+    return json.dumps(record, indent=1).encode("ascii") + b"\n"
+
+
+def _digest(record: dict[str, Any]) -> str:
+    rest = {key: value for key, value in record.items() if key != _DIGEST}
+    try:
+        return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode("ascii")).hexdigest()
+    except (TypeError, ValueError, RecursionError):
+        return ""
+
+
+def _read(record: dict[str, Any]) -> Manifest:
+    file_info = record["file_info"]
+    schema = record["schema_info"]
+    return Manifest(
+        facts=facts_from_json(record["facts"]),
+        filename=str(file_info["filename"]),
+        size_bytes=int(file_info["size_bytes"]),
+        raw_size_bytes=int(record["raw_size_bytes"]),
+        members=int(record["members"]),
+        checksum_algorithm=str(file_info["checksum_algorithm"]),
+        checksum=str(file_info["checksum"]),
+        duration_seconds=float(record["backup_info"]["duration_seconds"]),
+        finished_at=datetime.fromisoformat(record["finished_at"]),
+        schema_info=SchemaInfo(
+            int(schema["tables_count"]),
+            int(schema["views_count"]),
+            int(schema["procedures_count"]),
+            schema["schema_hash"],
+        ),
+        extents=tuple(_extent_from_json(extent) for extent in record["extents"]),
+        warnings=tuple(str(warning) for warning in record["warnings"]),
+        proof=Proof(record["proof"]),
+        verified_at=_moment(record["verified_at"]),
+        hold=_hold_from_json(record["hold"]),
+    )
+
+
+def _extent_to_json(extent: Extent) -> dict[str, Any]:
+    return {**asdict(extent), "section": extent.section.name.lower()}
+
+
+def _extent_from_json(record: dict[str, Any]) -> Extent:
+    return Extent(
+        section=Section[str(record["section"]).upper()],
+        name=str(record["name"]),
+        offset=int(record["offset"]),
+        size=int(record["size"]),
+        raw_size=int(record["raw_size"]),
+        rows=None if record["rows"] is None else int(record["rows"]),
+        segments=int(record["segments"]),
+    )
+
+
+def _hold_to_json(hold: Hold | None) -> dict[str, Any] | None:
+    if hold is None:
+        return None
+    return {"note": hold.note, "by": hold.by, "at": hold.at.isoformat(), "until": _time(hold.until)}
+
+
+def _hold_from_json(record: dict[str, Any] | None) -> Hold | None:
+    if record is None:
+        return None
+    at = datetime.fromisoformat(record["at"])
+    return Hold(str(record["note"]), str(record["by"]), at, _moment(record["until"]))
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _damaged(what: str) -> IntegrityError:
+    return IntegrityError(f"the manifest is damaged: {what}", code="damaged_manifest", hint=_HINT)

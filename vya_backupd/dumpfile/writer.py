@@ -1,0 +1,121 @@
+"""The writing side: puts compressed segments into their order, labels them, counts, hashes and seals."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+from vya_backupd.dumpfile.codec import Deflated
+from vya_backupd.dumpfile.extents import ExtentBuilder
+from vya_backupd.dumpfile.facts import encode_facts
+from vya_backupd.dumpfile.seal import Closing, Seal, encode_seal, tables_digest
+from vya_backupd.dumpfile.segment import (
+    Label,
+    MemberKind,
+    RawSegment,
+    clip_name,
+    encode_member,
+    encode_payload,
+    header_size,
+)
+from vya_backupd.model.backup import BackupFacts, Extent
+
+_HASHES: dict[str, Callable[[], hashlib._Hash]] = {
+    "sha256": hashlib.sha256,
+    "md5": lambda: hashlib.md5(usedforsecurity=False),
+}
+
+
+def new_hash(algorithm: str) -> hashlib._Hash:
+    """A hash object for ``sha256`` or ``md5``.
+
+    Raises:
+        ValueError: another algorithm.
+    """
+    if algorithm not in _HASHES:
+        message = f"checksums are sha256 or md5, not {algorithm}"
+        raise ValueError(message)
+    return _HASHES[algorithm]()
+
+
+class FileWriter:
+    """Makes the bytes of one backup file: ``first``, then ``add`` for each segment, then ``last``.
+
+    The returned bytes are to be written in the order of the calls. Not thread-safe: one thread writes a file.
+    """
+
+    def __init__(self, algorithm: str = "sha256") -> None:
+        self.algorithm = algorithm
+        self.size = 0
+        self.raw_size = 0
+        self.members = 0
+        self._hash = new_hash(algorithm)
+        self._labels = hashlib.sha256()
+        self._extents = ExtentBuilder()
+
+    @property
+    def extents(self) -> tuple[Extent, ...]:
+        """The runs of objects so far."""
+        return self._extents.extents()
+
+    @property
+    def rows(self) -> int | None:
+        """Rows so far, over the objects whose rows are counted; None where none are."""
+        return self._extents.rows()
+
+    @property
+    def checksum(self) -> str:
+        """Hex digest of all bytes so far; of the whole file after ``last``."""
+        return self._hash.hexdigest()
+
+    def first(self, facts: BackupFacts) -> bytes:
+        """The members that carry the facts."""
+        return b"".join(self._emit(member) for member in encode_payload(MemberKind.FACTS, encode_facts(facts)))
+
+    def add(self, segment: RawSegment, deflated: Deflated) -> bytes:
+        """The member of a segment, which another thread has compressed."""
+        name = clip_name(segment.object_name)
+        number = self._extents.number(name)
+        starts = self._extents.begins_run(segment.section, name)
+        label = Label(
+            segment.section,
+            number,
+            segment.raw_size,
+            0,
+            segment.rows,
+            segment.continues,
+            segment.continued,
+        )
+        offset = self.size
+        member = self._emit(encode_member(deflated.data, deflated.crc, label, name=name if starts else None))
+        sized = Label(label.section, number, label.raw_size, len(member), label.rows, label.continues, label.continued)
+        self._extents.add(sized, name, offset)
+        self.raw_size += segment.raw_size
+        return member
+
+    def last(self, closing: Closing) -> bytes:
+        """The members that seal the file."""
+        seal = Seal(
+            members=self.members,
+            objects=self._extents.objects,
+            raw_bytes=self.raw_size,
+            file_bytes=self.size,
+            rows=self.rows,
+            tables=len(closing.tables),
+            tables_sha256=tables_digest(closing.tables),
+            labels_sha256=self._labels.hexdigest(),
+            algorithm=self.algorithm,
+            digest=self.checksum,
+            finished_at=closing.finished_at,
+            duration_seconds=closing.duration_seconds,
+            schema_info=closing.schema_info,
+            warnings=closing.warnings,
+        )
+        return b"".join(self._emit(member) for member in encode_payload(MemberKind.SEAL, encode_seal(seal)))
+
+    def _emit(self, member: bytes) -> bytes:
+        self._labels.update(member[: header_size(member)])
+        self._hash.update(member)
+        self.size += len(member)
+        self.members += 1
+        return member
