@@ -80,6 +80,7 @@ class PackageFolder:
             f'Dir::Cache::archives "{state}/archives";',
             'APT::Sandbox::User "";',
             'APT::Install-Recommends "false";',
+            'Acquire::Retries "3";',
         ]
         if self._source is not None:
             (state / "sources.list").write_text(self._source.line + "\n")

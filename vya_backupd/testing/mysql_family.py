@@ -13,8 +13,9 @@ from pathlib import Path
 from vya_backupd.testing.cache import server_cache
 from vya_backupd.testing.servers import PrivateServer
 
+# A commit still reaches the operating system: what a killed server had committed is there after its restart.
 _FAST = {
-    "innodb_flush_log_at_trx_commit": "0",
+    "innodb_flush_log_at_trx_commit": "2",
     "innodb_flush_method": "nosync",
     "innodb_doublewrite": "OFF",
     "sync_binlog": "0",
@@ -37,9 +38,11 @@ class MysqlFamilyServer(PrivateServer):
 
     @property
     def socket(self) -> str:
+        """The socket's path."""
         return str(self.directory / "server.sock")
 
     def quote_name(self, name: str) -> str:
+        """The identifier in backticks."""
         return "`" + name.replace("`", "``") + "`"
 
     def sql(
@@ -50,6 +53,7 @@ class MysqlFamilyServer(PrivateServer):
         user: str | None = None,
         password: str | None = None,
     ) -> list[tuple[str, ...]]:
+        """Run statements through the client. See ``PrivateServer.sql``."""
         options = self._write_secret("client", self._client_options(user, password))
         command = [str(self.tools["client"]), f"--defaults-file={options}", "--batch", "--skip-column-names"]
         if database is not None:
@@ -64,7 +68,8 @@ class MysqlFamilyServer(PrivateServer):
     def _client_options(self, user: str | None, password: str | None) -> str:
         secret = (password or "") if user else self.admin_password
         quoted = secret.replace("\\", "\\\\").replace('"', '\\"')
-        way = f"host={self.host}\nport={self.port}\nprotocol=tcp" if user else f"socket={self.socket}"
+        by_socket = self.socket and not user
+        way = f"socket={self.socket}" if by_socket else f"host={self.host}\nport={self.port}\nprotocol=tcp"
         return (
             f'[client]\nuser={user or self.admin_user}\npassword="{quoted}"\n{way}\n'
             "default-character-set=utf8mb4\nloose-get-server-public-key\n"

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from vya_backupd.testing.servers import PrivateServer
 
+# A commit still reaches the operating system: what a killed server had committed is there after its restart.
 _FAST = {
     "fsync": "off",
-    "synchronous_commit": "off",
     "full_page_writes": "off",
 }
 _PLAIN = {
@@ -34,12 +34,15 @@ class PostgresqlServer(PrivateServer):
 
     @property
     def socket(self) -> str:
+        """The folder of the socket, which libpq takes for a host."""
         return str(self.directory)
 
     def quote_name(self, name: str) -> str:
+        """The identifier in double quotes."""
         return '"' + name.replace('"', '""') + '"'
 
     def drop_database(self, name: str) -> None:
+        """Drop a database if it exists, also under the feet of its sessions."""
         self.sql(f"drop database if exists {self.quote_name(name)} with (force)")
 
     def sql(
@@ -50,6 +53,7 @@ class PostgresqlServer(PrivateServer):
         user: str | None = None,
         password: str | None = None,
     ) -> list[tuple[str, ...]]:
+        """Run statements through psql. See ``PrivateServer.sql``."""
         passfile = self._write_secret("pgpass", f"*:*:*:*:{_escape(password if user else self.admin_password)}\n")
         try:
             done = self._run(
@@ -65,10 +69,11 @@ class PostgresqlServer(PrivateServer):
     def _environment(self, passfile: Path, database: str | None, user: str | None) -> dict[str, str]:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
         environment |= {
-            "PGHOST": self.host if user else self.socket,
+            "PGHOST": self.socket if self.socket and not user else self.host,
             "PGPORT": str(self.port),
             "PGUSER": user or self.admin_user,
-            "PGDATABASE": _plain_name(database or "postgres"),
+            # Unlike on the command line, a name with "=" is no connection string here.
+            "PGDATABASE": database or "postgres",
             "PGPASSFILE": str(passfile),
             "PGCLIENTENCODING": "UTF8",
         }
@@ -124,11 +129,3 @@ class PostgresqlServer(PrivateServer):
 
 def _escape(password: str | None) -> str:
     return (password or "").replace("\\", "\\\\").replace(":", "\\:")
-
-
-def _plain_name(name: str) -> str:
-    """A database name that psql does not take for a connection string."""
-    if "=" in name or name.startswith(("postgres://", "postgresql://")):
-        quoted = name.replace("\\", "\\\\").replace("'", "\\'")
-        return f"dbname='{quoted}'"
-    return name

@@ -99,8 +99,8 @@ def _mysql() -> None:
 
 _STEPS: dict[str, Callable[[], None]] = {
     "postgresql-15": _postgresql,
-    "mariadb-10.11": _mariadb,
-    "mysql-9.7": _mysql,
+    "mariadb": _mariadb,
+    "mysql": _mysql,
 }
 
 

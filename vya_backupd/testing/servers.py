@@ -12,7 +12,6 @@ asked (a killed *server* loses nothing; a killed machine would), and never outli
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 import shutil
 import signal
@@ -200,7 +199,7 @@ class PrivateServer(ABC):
         )
         deadline = time.monotonic() + _START_SECONDS
         while not self._ready():
-            if not self.running or time.monotonic() > deadline:
+            if time.monotonic() > deadline or not self._process.running:
                 raise self._did_not_start()
             time.sleep(0.02)
 
@@ -249,10 +248,8 @@ class PrivateServer(ABC):
         self.sql(f"drop database if exists {self.quote_name(name)}")
 
     def _did_not_start(self) -> ServerError:
-        with contextlib.suppress(OSError):
-            tail = self.log_path.read_text(errors="replace")[-2000:]
-            return ServerError(f"{self.spec.label} did not start: {tail}", hint=f"see {self.log_path}")
-        return ServerError(f"{self.spec.label} did not start and left no log")
+        tail = self.log_path.read_text(errors="replace")[-2000:]
+        return ServerError(f"{self.spec.label} did not start: {tail}")
 
     def _run(self, command: list[str], **options: Any) -> subprocess.CompletedProcess[bytes]:
         """Run a client or an initialising program to its end."""
