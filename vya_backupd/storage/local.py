@@ -1,0 +1,266 @@
+"""A store in a folder of this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from vya_backupd.errors import BusyError, ConfigError, StorageError
+from vya_backupd.model.backup import Manifest, StoredBackup
+from vya_backupd.storage import tree, walking
+from vya_backupd.storage.base import (
+    CHECKSUM_SUFFIXES,
+    MANIFEST_SUFFIX,
+    TOMBSTONE_SUFFIX,
+    Entry,
+    ManifestCodec,
+    Partial,
+    Step,
+    Usage,
+)
+from vya_backupd.storage.failures import gone, reporting, storage_error
+from vya_backupd.storage.partials import TempFolder
+from vya_backupd.storage.placing import Placement
+from vya_backupd.storage.proving import prove, refuse_nesting, sweep_probes
+from vya_backupd.storage.publishing import Publisher, Underway
+
+
+def _no_step(_: str) -> None:
+    """Nobody asked to be told."""
+
+
+def default_temp_path(base_path: Path) -> Path:
+    """The hidden folder beside the base path, outside of whatever a sync tool watches in it."""
+    return base_path.parent / f".{base_path.name}.partial"
+
+
+class LocalStore:
+    """Backups below ``base_path``, partial files in ``temp_path`` on the same mount.
+
+    ``data_suffix`` is how data files end: the part of the naming pattern after its last placeholder. ``checksum_files``
+    False leaves the checksum files out. ``step`` is told of each step, for tests that stop the world there.
+    """
+
+    def __init__(
+        self,
+        base_path: Path,
+        codec: ManifestCodec,
+        *,
+        temp_path: Path | None = None,
+        data_suffix: str = ".sql.gz",
+        checksum_files: bool = True,
+        step: Step = _no_step,
+    ) -> None:
+        self.base_path = base_path
+        self.temp_path = temp_path or default_temp_path(base_path)
+        self._codec = codec
+        self._data_suffix = data_suffix
+        self._checksum_files = checksum_files
+        self._step = step
+        self._temp = TempFolder(self.temp_path)
+        self._placement = Placement.LINK
+        self._identity: tuple[int, int] | None = None
+        self._manifests = threading.Lock()
+        self._underway = Underway()
+
+    def prepare(self) -> None:
+        """See ``Store``. Also remembers which folder this is, so that ``check`` notices another in its place."""
+        refuse_nesting(self.base_path, self.temp_path)
+        with reporting("create", self.base_path):
+            self.base_path.mkdir(mode=tree.FOLDER_MODE, parents=True, exist_ok=True)
+        self._temp.make()
+        self._temp.sweep()
+        sweep_probes(self.base_path)
+        self._placement = prove(self.base_path, self._temp)
+        self._identity = self._identify()
+        self.finish_tombstones()
+
+    def check(self) -> None:
+        """See ``Store``. A base path that was unmounted, or mounted over, is not written into."""
+        if self._identity != self._identify():
+            raise StorageError(
+                f"{self.base_path} is not the folder that it was at start",
+                code="storage_unwritable",
+                hint="Mount the backup file system again; if the change is wanted, restart the daemon.",
+            )
+        try:
+            prove(self.base_path, self._temp)
+        except ConfigError as error:
+            raise StorageError(error.message, code=error.code, hint=error.hint) from error
+
+    def usage(self) -> Usage:
+        """See ``Store``."""
+        with reporting("ask for the free space of", self.base_path):
+            figures = os.statvfs(self.base_path)
+        unit = figures.f_frsize
+        return Usage(figures.f_blocks * unit, (figures.f_blocks - figures.f_bfree) * unit, figures.f_bavail * unit)
+
+    def free_bytes(self) -> int:
+        """See ``Store``."""
+        return self.usage().free
+
+    def absolute(self, relative_path: str) -> Path:
+        """Where a data file lies on this machine, for people and for programs that take a path."""
+        return self.base_path.joinpath(*tree.parts_of(relative_path))
+
+    async def new_partial(self, backup_id: str) -> Partial:
+        """See ``Store``. ``backup_id`` may have letters, digits, ``-`` and ``_``."""
+        path, fd = await asyncio.to_thread(self._temp.create, backup_id, "partial")
+        return Partial(backup_id, path, fd)
+
+    async def publish(self, partial: Partial, relative_path: str, manifest: Manifest) -> StoredBackup:
+        """See ``Store``. A cancelled caller still waits until the steps are over: no thread publishes behind its back."""
+        return await _to_its_end(lambda: self._publish(partial, relative_path, manifest))
+
+    def _publish(self, partial: Partial, relative_path: str, manifest: Manifest) -> StoredBackup:
+        stored = self._publisher().publish(partial, relative_path, manifest)
+        self.abort(partial)  # the temporary name is gone by now; this closes the descriptor
+        return stored
+
+    def abort(self, partial: Partial) -> None:
+        """See ``Store``."""
+        if partial.fd < 0:
+            return
+        fd, partial.fd = partial.fd, -1
+        try:
+            with reporting("remove", partial.path):
+                partial.path.unlink(missing_ok=True)
+        finally:
+            os.close(fd)
+
+    def adopt(self, relative_path: str, manifest: Manifest) -> StoredBackup:
+        """See ``Store``."""
+        name = tree.parts_of(relative_path)[-1]
+        if manifest.filename != name:
+            message = f"the manifest of {manifest.filename} cannot describe {name}"
+            raise ValueError(message)
+        with self._in_folder("adopt", relative_path) as folder:
+            os.close(walking.open_regular(folder, name))
+            self._publisher().describe(folder, manifest, replace=True)
+        return StoredBackup(manifest, relative_path)
+
+    def read_manifest(self, relative_path: str) -> Manifest:
+        """See ``Store``."""
+        name = tree.parts_of(relative_path)[-1]
+        with self._in_folder("read the manifest of", relative_path) as folder:
+            return walking.read_manifest(folder, name, self._codec, relative_path)
+
+    def rewrite_manifest(self, stored: StoredBackup, manifest: Manifest) -> StoredBackup:
+        """See ``Store``."""
+        name = tree.parts_of(stored.path)[-1] + MANIFEST_SUFFIX
+        content = self._codec.encode(manifest)
+        with self._manifests, self._in_folder("rewrite the manifest of", stored.path) as folder:
+            os.close(walking.open_regular(folder, name))
+            self._publisher().write_companion(folder, name, content, manifest, replace=True)
+        return StoredBackup(manifest, stored.path)
+
+    def open_data(self, relative_path: str) -> int:
+        """See ``Store``."""
+        with self._in_folder("open", relative_path) as folder:
+            return walking.open_regular(folder, tree.parts_of(relative_path)[-1])
+
+    def list(self) -> Iterator[Entry]:
+        """See ``Store``. 100,000 backups take some seconds, most of it spent reading manifests."""
+        walk = walking.Walk(self.base_path, self._data_suffix, self._codec, self._underway.paths)
+        return walking.entries(walk)
+
+    def delete(self, stored: StoredBackup) -> None:
+        """See ``Store``. Deleting what is gone already is no failure."""
+        name = tree.parts_of(stored.path)[-1]
+        with contextlib.suppress(FileNotFoundError), self._folder_of("delete", stored.path) as folder:
+            with self._manifests, contextlib.suppress(FileNotFoundError):
+                os.rename(name + MANIFEST_SUFFIX, name + TOMBSTONE_SUFFIX, src_dir_fd=folder, dst_dir_fd=folder)
+                os.fsync(folder)
+            self._step("tombstone")
+            if tree.exists(folder, name + TOMBSTONE_SUFFIX):
+                self._bury(folder, name)
+        self._drop_folders(stored.path)
+
+    def discard(self, relative_path: str) -> None:
+        """See ``Store``."""
+        name = tree.parts_of(relative_path)[-1]
+        with self._in_folder("discard", relative_path) as folder:
+            if tree.exists(folder, name + MANIFEST_SUFFIX):
+                raise BusyError(f"{relative_path} is a backup, not an orphan", code="backup_in_use", retryable=False)
+            self._bury(folder, name)
+        self._drop_folders(relative_path)
+
+    def finish_tombstones(self) -> tuple[str, ...]:
+        """See ``Store``."""
+        found = walking.tombstones(self.base_path)
+        for path in found:
+            with self._in_folder("delete", path) as folder:
+                self._bury(folder, tree.parts_of(path)[-1])
+            self._drop_folders(path)
+        return found
+
+    def _bury(self, folder: int, name: str) -> None:
+        """The tombstone is on disk: data and checksum go, and only when they are gone for good, the tombstone."""
+        for each in (name, *(name + suffix for suffix in CHECKSUM_SUFFIXES)):
+            tree.unlink_if_there(folder, each)
+        os.fsync(folder)
+        self._step("emptied")
+        tree.unlink_if_there(folder, name + TOMBSTONE_SUFFIX)
+        os.fsync(folder)
+        self._step("deleted")
+
+    def _drop_folders(self, relative_path: str) -> None:
+        with self._underway.folders:
+            tree.remove_empty_folders(self.base_path, tree.parts_of(relative_path)[:-1])
+
+    def _publisher(self) -> Publisher:
+        return Publisher(
+            self.base_path,
+            self._temp,
+            self._placement,
+            self._codec,
+            checksums=self._checksum_files,
+            step=self._step,
+            underway=self._underway,
+        )
+
+    def _identify(self) -> tuple[int, int]:
+        with reporting("find", self.base_path):
+            found = self.base_path.stat()
+        return found.st_dev, found.st_ino
+
+    @contextlib.contextmanager
+    def _folder_of(self, action: str, relative_path: str) -> Iterator[int]:
+        """The folder of a data file, with failures told as StorageError, but FileNotFoundError as it is."""
+        path = self.base_path / relative_path
+        try:
+            with tree.directory(self.base_path, tree.parts_of(relative_path)[:-1]) as folder:
+                yield folder
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise storage_error(error, action, path) from error
+
+    @contextlib.contextmanager
+    def _in_folder(self, action: str, relative_path: str) -> Iterator[int]:
+        """The same, where the backup must be there: NotFoundError if it is not."""
+        try:
+            with self._folder_of(action, relative_path) as folder:
+                yield folder
+        except FileNotFoundError as error:
+            raise gone(self.base_path / relative_path) from error
+
+
+_T = TypeVar("_T")
+
+
+async def _to_its_end(work: Callable[[], _T]) -> _T:
+    running = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        while not running.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([running])
+        running.exception()  # the cancellation is what the caller hears of; this one counts as heard, too
+        raise

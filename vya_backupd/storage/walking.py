@@ -1,0 +1,168 @@
+"""Reading the tree: which backups, orphans, damaged manifests and tombstones lie below a base path."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from vya_backupd.errors import IntegrityError, VyaError
+from vya_backupd.model.backup import Manifest, StoredBackup
+from vya_backupd.storage import tree
+from vya_backupd.storage.base import MANIFEST_SUFFIX, TOMBSTONE_SUFFIX, Damaged, Entry, ManifestCodec, Orphan, Tombstone
+from vya_backupd.storage.failures import gone, reporting
+
+_NOT_OURS = frozenset({"lost+found", ".snapshot", ".snapshots", ".zfs"})
+"""Folders that file systems put at their root. Snapshots would show every backup again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """What a walk needs to know. ``underway``: data files that may lack their manifest because it is being written."""
+
+    base: Path
+    data_suffix: str
+    codec: ManifestCodec
+    underway: AbstractSet[str] = frozenset()
+
+
+def entries(walk: Walk) -> Iterator[Entry]:
+    """Everything below the base, folder by folder in the order of paths. Other people's files are not mentioned."""
+    for folder, where, files in _folders(walk.base):
+        with reporting("read", walk.base / where):
+            found = list(_judge(walk, folder, where, files))
+        yield from found
+
+
+def tombstones(base: Path) -> tuple[str, ...]:
+    """The data files whose deletion began, by path."""
+    return tuple(
+        str(where / name.removesuffix(TOMBSTONE_SUFFIX))
+        for _, where, files in _folders(base)
+        for name in sorted(files)
+        if name.endswith(TOMBSTONE_SUFFIX)
+    )
+
+
+def read_manifest(folder: int, name: str, codec: ManifestCodec, shown: str) -> Manifest:
+    """The manifest of the data file ``name`` in an open folder; ``shown`` is how messages call the file.
+
+    Raises:
+        NotFoundError: there is no manifest.
+        IntegrityError: it cannot be decoded, or speaks of another file.
+    """
+    try:
+        with _opened(folder, name + MANIFEST_SUFFIX) as file:
+            content = file.read()
+    except FileNotFoundError as error:
+        raise gone(shown) from error
+    manifest = _decode(content, codec, shown)
+    if manifest.filename != name:
+        raise _damaged(shown, f"it is the manifest of {manifest.filename}")
+    return manifest
+
+
+def open_regular(folder: int, name: str) -> int:
+    """A read-only descriptor of a file, never of a link, a pipe or a folder. OSError as usual."""
+    fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise FileNotFoundError(name)
+    return fd
+
+
+def _folders(base: Path) -> Iterator[tuple[int, PurePosixPath, set[str]]]:
+    """Every folder, as a descriptor that is open until the next is asked for, its path, and its files' names.
+
+    Symbolic links are not followed. A folder that goes away meanwhile is empty; one that cannot be read is an error,
+    since a list that is silently too short would make somebody delete what is still needed.
+    """
+    pending: list[tuple[str, ...]] = [()]
+    while pending:
+        parts = pending.pop()
+        with reporting("read", base.joinpath(*parts)):
+            try:
+                with tree.directory(base, parts) as folder:
+                    files, inner = _scan(folder)
+                    yield folder, PurePosixPath(*parts), files
+            except FileNotFoundError:
+                if not parts:
+                    raise
+                continue
+        names = inner if parts else [name for name in inner if name not in _NOT_OURS]
+        pending.extend((*parts, name) for name in sorted(names, reverse=True))
+
+
+def _scan(folder: int) -> tuple[set[str], list[str]]:
+    files: set[str] = set()
+    folders: list[str] = []
+    with os.scandir(folder) as found:
+        for entry in found:
+            if entry.is_file(follow_symlinks=False):
+                files.add(entry.name)
+            elif entry.is_dir(follow_symlinks=False):
+                folders.append(entry.name)
+    return files, folders
+
+
+def _judge(walk: Walk, folder: int, where: PurePosixPath, files: set[str]) -> Iterator[Entry]:
+    dying = {name.removesuffix(TOMBSTONE_SUFFIX) for name in files if name.endswith(TOMBSTONE_SUFFIX)}
+    described = {name.removesuffix(MANIFEST_SUFFIX) for name in files if name.endswith(MANIFEST_SUFFIX)} - dying
+    bare = {name for name in files if name.endswith(walk.data_suffix)} - dying - described
+    for name in sorted(dying | described | bare):
+        path = str(where / name)
+        if name in dying:
+            yield Tombstone(path)
+        elif name in described:
+            yield from _described(folder, path, name in files, walk.codec)
+        elif path not in walk.underway:
+            yield from _bare(folder, path, walk.codec)
+
+
+def _bare(folder: int, path: str, codec: ManifestCodec) -> Iterator[Entry]:
+    name = PurePosixPath(path).name
+    if tree.exists(folder, name + MANIFEST_SUFFIX):  # published between the scan and now
+        yield from _described(folder, path, data_exists=True, codec=codec)
+        return
+    with contextlib.suppress(FileNotFoundError):
+        yield Orphan(path, os.stat(name, dir_fd=folder, follow_symlinks=False).st_size)
+
+
+def _described(folder: int, path: str, data_exists: bool, codec: ManifestCodec) -> Iterator[Entry]:
+    name = PurePosixPath(path).name
+    try:
+        manifest = read_manifest(folder, name, codec, path)
+        if not data_exists:
+            raise _damaged(path, "its data file is gone")
+    except IntegrityError as error:
+        yield Damaged(path, error, data_exists)
+    except VyaError:
+        return  # removed between the scan and now
+    else:
+        yield StoredBackup(manifest, path)
+
+
+def _opened(folder: int, name: str) -> BinaryIO:
+    return open(open_regular(folder, name), "rb")
+
+
+def _decode(content: bytes, codec: ManifestCodec, shown: str) -> Manifest:
+    try:
+        return codec.decode(content)
+    except IntegrityError as error:
+        raise _damaged(shown, error.message) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(shown, f"{type(error).__name__}: {error}") from error
+
+
+def _damaged(shown: str, reason: str) -> IntegrityError:
+    return IntegrityError(
+        f"the manifest of {shown} cannot be used: {reason}",
+        code="damaged_manifest",
+        hint="`vyactl catalog rebuild` makes a new manifest from the labels in the data file.",
+    )
