@@ -139,6 +139,7 @@ class LocalStore:
         if manifest.filename != name:
             message = f"the manifest of {manifest.filename} cannot describe {name}"
             raise ValueError(message)
+        self._refuse_underway(relative_path)
         with self._in_folder("adopt", relative_path) as folder:
             os.close(walking.open_regular(folder, name))
             self._publisher().describe(folder, manifest, replace=True)
@@ -184,6 +185,7 @@ class LocalStore:
     def discard(self, relative_path: str) -> None:
         """See ``Store``."""
         name = tree.parts_of(relative_path)[-1]
+        self._refuse_underway(relative_path)
         with self._in_folder("discard", relative_path) as folder:
             if tree.exists(folder, name + MANIFEST_SUFFIX):
                 raise BusyError(f"{relative_path} is a backup, not an orphan", code="backup_in_use", retryable=False)
@@ -212,6 +214,10 @@ class LocalStore:
     def _drop_folders(self, relative_path: str) -> None:
         with self._underway.folders:
             tree.remove_empty_folders(self.base_path, tree.parts_of(relative_path)[:-1])
+
+    def _refuse_underway(self, relative_path: str) -> None:
+        if relative_path in self._underway.paths:
+            raise BusyError(f"{relative_path} is being published", code="backup_in_use")
 
     def _publisher(self) -> Publisher:
         return Publisher(
