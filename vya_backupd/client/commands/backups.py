@@ -1,0 +1,176 @@
+"""``backups``: what lies in the store, and what must stay there."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from vya_backupd.client import outcome, shown
+from vya_backupd.client.command import command
+from vya_backupd.client.session import Session
+from vya_backupd.client.transport import segment
+from vya_backupd.errors import UsageError
+
+BackupId = Annotated[str, typer.Argument(metavar="ID", help="The backup's id, as 'backups list' shows it.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group to the program."""
+    group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+    app.add_typer(group, name="backups", help="List, show, hold, release and delete backups.")
+    command(
+        group,
+        "list",
+        examples=("vyactl backups list", "vyactl backups list --instance prod-pg --database shop --limit 5"),
+        exits=(4,),
+    )(list_backups)
+    command(group, "show", examples=("vyactl backups show ID", "vyactl -o json backups show ID"), exits=(4,))(show)
+    command(
+        group,
+        "hold",
+        examples=(
+            'vyactl backups hold ID --note "audit 2026"',
+            'vyactl backups hold ID --note "lawsuit" --until 2027-01-01',
+        ),
+        exits=(4,),
+    )(hold)
+    command(group, "release", examples=("vyactl backups release ID",), exits=(4,))(release)
+    command(group, "delete", examples=("vyactl backups delete ID", "vyactl backups delete ID --yes"), exits=(4, 6))(
+        delete
+    )
+
+
+def list_backups(
+    session: Session,
+    instance: Annotated[
+        str | None, typer.Option("--instance", "-i", metavar="ID", help="Only of this instance.")
+    ] = None,
+    database: Annotated[
+        str | None, typer.Option("--database", "-d", metavar="NAME", help="Only of this database.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="At most so many, the newest.")] = None,
+) -> int:
+    """List backups, the newest first.
+
+    TAKEN AT is the time of the snapshot: the database's contents are those of that moment. PROOF says how much is
+    known: 'complete' when it was published, 'verified' when it has been re-read, 'drilled' when it has been restored.
+    """
+    query = {"instance": instance, "database": database, "limit": limit}
+    with session.daemon() as client:
+        backups = client.get("/v1/backups", query)["backups"]
+    if session.screen.is_json:
+        session.screen.json({"backups": backups})
+    elif backups:
+        outcome.backups_table(session.screen, backups)
+    else:
+        session.screen.say("no backups")
+    return 0
+
+
+def show(session: Session, id_: BackupId) -> int:
+    """Show everything about one backup: where it lies, what it holds, how it was made, what is known of it."""
+    with session.daemon() as client:
+        record = client.get(f"/v1/backups/{segment(id_)}")
+    _show(session, record)
+    return 0
+
+
+def hold(
+    session: Session,
+    id_: BackupId,
+    note: Annotated[str, typer.Option("--note", metavar="TEXT", help="Why it is kept; shown beside the backup.")],
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="TIME", help="The hold ends then. [default: never]")
+    ] = None,
+) -> int:
+    """Hold a backup: neither retention nor 'backups delete' removes it until it is released or the time is reached.
+
+    The hold is written beside the file and survives the loss of the catalog. A time without offset is local time of
+    this machine.
+    """
+    with session.daemon() as client:
+        record = client.post(f"/v1/backups/{segment(id_)}/hold", {"note": note, "until": _utc(until)})
+    _done(session, record, f"{id_}: held")
+    return 0
+
+
+def release(session: Session, id_: BackupId) -> int:
+    """Release a held backup: retention and 'backups delete' may remove it again."""
+    with session.daemon() as client:
+        record = client.post(f"/v1/backups/{segment(id_)}/release")
+    _done(session, record, f"{id_}: released")
+    return 0
+
+
+def delete(
+    session: Session,
+    id_: BackupId,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> int:
+    """Delete a backup: data, checksum and manifest. A held backup is refused; release it first.
+
+    Asks before it deletes, unless --yes; without a terminal it needs --yes.
+    """
+    if not yes:
+        session.require_terminal("deleting a backup needs a confirmation", "Add --yes when it is surely meant.")
+    with session.daemon() as client:
+        if not yes:
+            record = client.get(f"/v1/backups/{segment(id_)}")
+            backup = record.get("backup", record)
+            taken = f"{shown.place(backup.get('instance'), backup.get('database'))} of {shown.moment(backup.get('taken_at'))}"
+            if session.ask(f"Delete the backup of {taken} for good? [y/N]").strip().lower() not in {"y", "yes"}:
+                raise UsageError("not confirmed", code="confirmation_required", hint="Nothing was deleted.")
+        answer = client.delete(f"/v1/backups/{segment(id_)}")
+    _done(session, answer or {"deleted": id_}, f"{id_}: deleted")
+    return 0
+
+
+def _show(session: Session, record: dict[str, Any]) -> None:
+    if session.screen.is_json:
+        session.screen.json(record)
+        return
+    pairs: list[tuple[str, Any]] = []
+    for key, value in {**record, **(record.get("backup") or {})}.items():
+        if key == "backup":
+            continue
+        pairs += _pairs(key.replace("_", " "), key, value)
+    session.screen.facts(pairs)
+
+
+def _pairs(title: str, key: str, value: Any) -> list[tuple[str, Any]]:
+    """A field as lines of text; nested records become ``outer inner`` lines, lists one line per entry."""
+    if isinstance(value, dict):
+        return [
+            pair for inner, item in value.items() for pair in _pairs(f"{title} {inner.replace('_', ' ')}", inner, item)
+        ]
+    if key.endswith("size_bytes") and isinstance(value, int):
+        return [(title.removesuffix(" bytes"), f"{shown.size(value)} ({value} bytes)")]
+    if key == "duration_seconds":
+        return [("duration", shown.duration(value))]
+    if key.endswith("_at"):
+        return [(title, shown.moment(value))]
+    if isinstance(value, bool):
+        return [(title, shown.yes_no(value))]
+    if isinstance(value, list):
+        return [(title, "\n".join(outcome.details(item) if isinstance(item, dict) else str(item) for item in value))]
+    return [(title, value)]
+
+
+def _done(session: Session, record: dict[str, Any], text: str) -> None:
+    if session.screen.is_json:
+        session.screen.json(record)
+    else:
+        session.screen.say(text)
+
+
+def _utc(text: str | None) -> str | None:
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC).isoformat()
+    except ValueError as error:
+        raise UsageError(
+            f"not a time: {text!r}", hint="Write it as 2027-01-01 or '2027-01-01 10:00:00+02:00'."
+        ) from error

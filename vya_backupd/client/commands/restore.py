@@ -1,0 +1,207 @@
+"""``restore``: show the plan, have it confirmed where something would be overwritten, submit, stay."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vya_backupd.client import plan
+from vya_backupd.client.command import command
+from vya_backupd.client.commands.backups import list_backups
+from vya_backupd.client.session import Session
+from vya_backupd.client.transport import PATIENT_SECONDS, ControlClient
+from vya_backupd.client.watch import submit
+from vya_backupd.errors import UsageError
+
+Instance = Annotated[
+    str | None, typer.Option("--instance", "-i", metavar="ID", help="The instance that was backed up.")
+]
+Database = Annotated[
+    str | None, typer.Option("--database", "-d", metavar="NAME", help="The database that was backed up.")
+]
+FilePath = Annotated[
+    str | None,
+    typer.Option(
+        "--file", "-f", metavar="PATH", help="Restore this file: ours, or a plain or gzipped dump made by other means."
+    ),
+]
+Moment = Annotated[
+    str | None,
+    typer.Option(
+        "--datetime",
+        metavar="TIME",
+        help="The newest backup taken at or before TIME ('2026-01-09 10:00:00', configured time zone, or with an offset).",
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    command(
+        app,
+        "restore",
+        examples=(
+            "vyactl restore --list --instance prod-pg",
+            "vyactl restore --instance prod-pg --database shop --latest --target-database shop_copy",
+            'vyactl restore --instance prod-pg --database shop --datetime "2026-01-09 10:00:00" --overwrite',
+            "vyactl restore --instance prod-pg --all --globals --target-instance new-pg",
+            "vyactl restore --file /srv/old/shop.sql.gz --target-instance new-pg --target-database shop",
+            "vyactl restore --interactive",
+        ),
+        exits=(3, 4, 5, 6, 78, 130),
+        standalone=True,
+    )(restore)
+
+
+def restore(
+    session: Session,
+    list_: Annotated[bool, typer.Option("--list", help="List the backups that could be restored.")] = False,
+    instance: Instance = None,
+    database: Database = None,
+    latest: Annotated[bool, typer.Option("--latest", help="The newest backup of the database.")] = False,
+    moment: Moment = None,
+    file: FilePath = None,
+    backup: Annotated[str | None, typer.Option("--backup", metavar="ID", help="The backup with this id.")] = None,
+    target_instance: Annotated[
+        str | None,
+        typer.Option("--target-instance", metavar="ID", help="Where to restore to. [default: the instance itself]"),
+    ] = None,
+    target_database: Annotated[
+        str | None,
+        typer.Option(
+            "--target-database",
+            metavar="NAME",
+            help="Restore under this name, beside the original. [default: the name itself]",
+        ),
+    ] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Every database of the instance, onto an empty server.")] = False,
+    globals_: Annotated[
+        bool, typer.Option("--globals", help="With --all: users, roles and grants too, before the databases.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the whole file; touch no server.")] = False,
+    interactive: Annotated[bool, typer.Option("--interactive", help="Choose backup and target from lists.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a target that is not empty; asks for its name typed back.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: the options say what is meant.")] = False,
+    disconnect: Annotated[
+        bool, typer.Option("--disconnect", help="End the sessions that are connected to the target.")
+    ] = False,
+    enable_events: Annotated[
+        bool,
+        typer.Option(
+            "--enable-events",
+            help="MySQL and MariaDB: let the copy's events run; otherwise they are disabled in a copy.",
+        ),
+    ] = False,
+) -> int:
+    """Restore a database, a file or a whole server.
+
+    The file is verified before the target is touched. A target that exists and is not empty is refused unless
+    --overwrite is given; then the database is restored beside the original and swapped in at the end, so that a
+    failure leaves the original as it was. What will happen is shown first. --overwrite asks for the target's name
+    typed back, unless --yes; without a terminal it needs --yes.
+    """
+    if list_:
+        return list_backups(session, instance, database, None)
+    request: dict[str, Any] = {
+        "instance": instance,
+        "database": database,
+        "latest": latest,
+        "datetime": _iso(moment),
+        "file": str(Path(file).absolute()) if file else None,
+        "backup_id": backup,
+        "target_instance": target_instance,
+        "target_database": target_database,
+        "all": all_,
+        "globals": globals_,
+        "dry_run": dry_run,
+        "overwrite": overwrite,
+        "confirmed_target": None,
+        "disconnect": disconnect,
+        "enable_events": enable_events,
+    }
+    return _run(session, request, interactive=interactive, yes=yes)
+
+
+def _run(session: Session, request: dict[str, Any], *, interactive: bool, yes: bool) -> int:
+    if interactive:
+        session.require_terminal("--interactive asks questions", "Name backup and target by options instead.")
+    else:
+        check(request)
+    if request["overwrite"] and not yes and not request["dry_run"]:
+        session.require_terminal("--overwrite needs a confirmation", "Add --yes when the target is surely meant.")
+    with session.daemon() as client:
+        if interactive:
+            from vya_backupd.client.interactive import choose
+
+            choose(session, client, request)
+        if not request["dry_run"]:
+            _confirm(session, client, request, yes=yes, interactive=interactive)
+        return submit(session, client, "restore", request, verbose=bool(request["dry_run"]))
+
+
+def _confirm(session: Session, client: ControlClient, request: dict[str, Any], *, yes: bool, interactive: bool) -> None:
+    """Show the plan; where it overwrites, have the target's name typed back. Raises UsageError on another answer."""
+    proposal = client.post("/v1/restore/plan", request, timeout=PATIENT_SECONDS)
+    proposal = proposal.get("plan", proposal)
+    plan.show(session.screen, proposal)
+    target = plan.target_name(proposal, request)
+    if request["overwrite"]:
+        if not yes and session.ask(f"This replaces what is in {target!r}. Type its name to go on:") != target:
+            raise UsageError(
+                "the name typed is not the target's", code="confirmation_required", hint="Nothing was done."
+            )
+        request["confirmed_target"] = target
+    elif interactive and not yes and session.ask("Restore now? [y/N]").strip().lower() not in {"y", "yes"}:
+        raise UsageError("not confirmed", code="confirmation_required", hint="Nothing was done.")
+
+
+def check(request: dict[str, Any]) -> None:
+    """Refuse what cannot be meant, before anybody is asked.
+
+    Raises:
+        UsageError: options contradict each other, or one is missing.
+    """
+    sources = [name for name, key in _SOURCES.items() if request[key]]
+    if len(sources) != 1:
+        given = " and ".join(sources) + " exclude each other" if sources else "nothing says which backup is meant"
+        if not (request["all"] and set(sources) <= {"--all", "--latest", "--datetime"} and len(sources) == 2):
+            raise UsageError(given, hint=f"Give one of {', '.join(_SOURCES)}, or --list or --interactive.")
+    if request["all"]:
+        _check_all(request)
+    elif request["globals"]:
+        raise UsageError("--globals goes with --all", hint="Add --all, or leave --globals out.")
+    elif (request["latest"] or request["datetime"]) and not (request["instance"] and request["database"]):
+        raise UsageError("--latest and --datetime need --instance and --database", hint="Name both.")
+
+
+_SOURCES = {"--latest": "latest", "--datetime": "datetime", "--file": "file", "--backup": "backup_id", "--all": "all"}
+
+
+def _check_all(request: dict[str, Any]) -> None:
+    if not request["instance"]:
+        raise UsageError("--all needs --instance", hint="Name the instance whose backups are meant.")
+    if not request["target_instance"] and not request["dry_run"]:
+        raise UsageError(
+            "--all needs --target-instance",
+            hint="Name the empty server to restore onto; it may be the instance itself when its server is new.",
+        )
+    if request["database"] or request["target_database"]:
+        raise UsageError("--all takes every database under its own name", hint="Leave the database options out.")
+
+
+def _iso(text: str | None) -> str | None:
+    """The time as ISO 8601, with an offset only where one was given. Raises UsageError."""
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text).isoformat()
+    except ValueError as error:
+        raise UsageError(
+            f"not a time: {text!r}",
+            hint="Write it as '2026-01-09 10:00:00', with an offset such as +02:00 where the configured zone is not meant.",
+        ) from error

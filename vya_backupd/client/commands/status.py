@@ -1,0 +1,112 @@
+"""``status``, ``health`` and ``metrics``: how the daemon is."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from vya_backupd.client import outcome, shown
+from vya_backupd.client.command import command
+from vya_backupd.client.commands.operations import table
+from vya_backupd.client.session import Session
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the program."""
+    command(app, "status", examples=("vyactl status", "vyactl status --last-backup", "vyactl -o json status"))(status)
+    command(app, "health", examples=("vyactl health", "vyactl health >/dev/null || echo look at it"))(health)
+    command(app, "metrics", examples=("vyactl metrics", "vyactl metrics --openmetrics"))(metrics)
+
+
+def status(
+    session: Session,
+    last_backup: Annotated[
+        bool, typer.Option("--last-backup", help="The newest backup of each database instead.")
+    ] = False,
+) -> int:
+    """Show what the daemon is doing: version, since when it runs, its instances and operations."""
+    with session.daemon() as client:
+        if last_backup:
+            return _last_backups(session, client.get("/v1/backups")["backups"])
+        record = client.get("/v1/status")
+    if session.screen.is_json:
+        session.screen.json(record)
+        return 0
+    plain = [(key.replace("_", " "), _value(key, value)) for key, value in record.items() if not _is_records(value)]
+    session.screen.facts(plain)
+    for key, value in record.items():
+        if _is_records(value):
+            session.screen.answer(f"\n{key.replace('_', ' ')}:")
+            _records(session, key, value)
+    return 0
+
+
+def _value(key: str, value: Any) -> Any:
+    if key.endswith("_bytes") and isinstance(value, int):
+        return shown.size(value)
+    if key.endswith("_seconds") and isinstance(value, int | float):
+        return shown.duration(value)
+    if key.endswith("_at"):
+        return shown.moment(value)
+    if isinstance(value, dict):
+        return outcome.details(value) or "-"
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value) or "-"
+    return shown.yes_no(value) if isinstance(value, bool) else value
+
+
+def _is_records(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
+
+
+def _records(session: Session, key: str, records: list[dict[str, Any]]) -> None:
+    """A list of records as a table whose columns are their keys; operations as everywhere else."""
+    if key in {"operations", "running", "queued"}:
+        table(session, records)
+        return
+    titles = list(dict.fromkeys(name for record in records for name in record))
+    rows = [[_value(name, record.get(name)) for name in titles] for record in records]
+    session.screen.table([title.replace("_", " ").upper() for title in titles], rows)
+
+
+def _last_backups(session: Session, backups: list[dict[str, Any]]) -> int:
+    newest: dict[tuple[str, str], dict[str, Any]] = {}
+    for backup in sorted(backups, key=lambda item: str(item["taken_at"])):
+        newest[backup["instance"], backup["database"]] = backup
+    chosen = [newest[key] for key in sorted(newest)]
+    if session.screen.is_json:
+        session.screen.json({"backups": chosen})
+    elif chosen:
+        outcome.backups_table(session.screen, chosen)
+    else:
+        session.screen.say("no backups")
+    return 0
+
+
+def health(session: Session) -> int:
+    """Say whether the daemon meets its objectives; exit code 1 with the reasons when it does not."""
+    with session.daemon() as client:
+        healthy, record = client.health()
+    if session.screen.is_json:
+        session.screen.json(record)
+    else:
+        session.screen.answer(str(record.get("status", "healthy" if healthy else "degraded")))
+        for reason in record.get("reasons") or []:
+            session.screen.say(outcome.details(reason) if isinstance(reason, dict) else shown.plain(reason))
+    return 0 if healthy else 1
+
+
+def metrics(
+    session: Session,
+    openmetrics: Annotated[bool, typer.Option("--openmetrics", help="In the OpenMetrics format.")] = False,
+) -> int:
+    """Print the daemon's metrics, as Prometheus would read them."""
+    accept = "application/openmetrics-text; version=1.0.0" if openmetrics else "text/plain"
+    with session.daemon() as client:
+        text, content_type = client.text("/v1/metrics", accept=accept)
+    if session.screen.is_json:
+        session.screen.json({"content_type": content_type, "metrics": text})
+    else:
+        session.screen.answer(text.rstrip("\n"))
+    return 0

@@ -1,0 +1,119 @@
+"""Where output goes: answers to stdout, as tables or as JSON; progress and messages to stderr.
+
+A database may be called almost anything, so no text from a server is ever read as markup, and control characters are
+shown as escapes (``shown.plain``).
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from vya_backupd.client import shown
+from vya_backupd.errors import VyaError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Output(enum.StrEnum):
+    """The form of an answer on stdout."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+_WIDE = 10_000
+"""Columns of a table that goes to a file or pipe: nothing is cut or wrapped there."""
+
+
+class Screen:
+    """Both output streams, and the form that the answer has."""
+
+    def __init__(self, output: Output = Output.TABLE) -> None:
+        self.output = output
+
+    @property
+    def is_json(self) -> bool:
+        """Whether stdout belongs to one JSON document."""
+        return self.output is Output.JSON
+
+    @property
+    def live(self) -> bool:
+        """Whether stderr is a terminal on which a line can be redrawn."""
+        return sys.stderr.isatty()
+
+    def json(self, record: Any) -> None:
+        """The one JSON document of this run."""
+        encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower().replace("-", "")
+        print(json.dumps(record, indent=2, ensure_ascii=encoding != "utf8"), flush=True)
+
+    def answer(self, text: str) -> None:
+        """A line of the answer (table output only)."""
+        print(text, flush=True)
+
+    def say(self, text: str) -> None:
+        """A message to the person, on stderr."""
+        print(text, file=sys.stderr, flush=True)
+
+    def table(self, titles: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Sequence[str] = ()) -> None:
+        """A table on stdout; columns named in ``right`` are aligned to the right."""
+        if not rows:
+            return
+        from rich.console import Console
+
+        console = self._console() if sys.stdout.isatty() else Console(width=_WIDE, highlight=False, soft_wrap=True)
+        console.print(_table(titles, rows, right, boxed=sys.stdout.isatty()))
+
+    def table_aside(self, titles: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Sequence[str] = ()) -> None:
+        """A table that is a message, not the answer: on stderr."""
+        if not rows:
+            return
+        from rich.console import Console
+
+        tty = sys.stderr.isatty()
+        console = Console(stderr=True, width=None if tty else _WIDE, highlight=False, soft_wrap=not tty)
+        console.print(_table(titles, rows, right, boxed=tty))
+
+    def facts(self, pairs: Sequence[tuple[str, Any]]) -> None:
+        """Names and values, one pair a line, on stdout."""
+        width = max((len(name) for name, _ in pairs), default=0)
+        for name, value in pairs:
+            first, *rest = shown.paragraphs(value if value is not None else "-").splitlines() or [""]
+            self.answer(f"{name:<{width}}  {first}")
+            for line in rest:
+                self.answer(f"{'':<{width}}  {line}")
+
+    def error(self, error: VyaError) -> None:
+        """A failure: message, place and hint on stderr; in JSON output the record on stdout, and stderr kept short."""
+        if self.is_json:
+            self.json({"error": error.to_json()})
+            self.say(f"error: {shown.paragraphs(error.message)}")
+            return
+        self.say(f"error: {shown.paragraphs(error.message)}")
+        if where := shown.place(error.instance, error.database):
+            self.say(f"where: {where}")
+        if error.hint:
+            self.say(f"hint:  {shown.paragraphs(error.hint)}")
+
+    @staticmethod
+    def _console() -> Console:
+        from rich.console import Console
+
+        return Console(highlight=False)
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[str], *, boxed: bool) -> Any:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD if boxed else None, pad_edge=False, header_style="bold" if boxed else "")
+    for title in titles:
+        table.add_column(Text(title), justify="right" if title in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(shown.plain(cell)) for cell in row))
+    return table
