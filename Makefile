@@ -1,0 +1,47 @@
+# Needs make, and a Python of 3.11 or newer (or root on Debian, to install what is missing).
+# make help says what there is.
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+PYTEST_WORKERS ?= 2
+CHECKED := vya_backupd tests
+
+.PHONY: help setup servers test lint format demo bench clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+setup: $(VENV)/.installed ## a virtual environment in .venv with everything that development needs
+
+$(VENV)/.installed: pyproject.toml .ci/setup
+	bash .ci/setup $(VENV)
+	@touch $@
+
+servers: setup ## database servers to test on: as root packages, otherwise a folder in ~/.cache
+	bash .ci/servers
+
+# Without all servers the tests run all the same; header and summary say what was not tested.
+test: setup ## the whole suite, on all servers that can be had
+	-@bash .ci/servers
+	$(PYTHON) -m pytest -n $(PYTEST_WORKERS)
+
+lint: setup ## style, types, layers, security
+	bash .ci/lint $(CHECKED)
+
+format: setup ## let ruff rewrite what it can
+	$(PYTHON) -m ruff check --fix $(CHECKED)
+	$(PYTHON) -m ruff format $(CHECKED)
+
+demo: setup ## see it work: a daemon, throw-away servers, a backup and a restore; KEEP=1 leaves them running
+	$(PYTHON) -m vya_backupd.testing.demo $(if $(KEEP),--keep)
+
+bench: setup ## the measurements in tests/benchmarks, minutes long
+	-@bash .ci/servers
+	$(PYTHON) -m pytest tests/benchmarks -o python_files='bench_*.py' -s
+
+clean: ## remove what the targets above made inside this folder
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist htmlcov demo
+	rm -rf *.egg-info
+	rm -f .coverage .coverage.*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
