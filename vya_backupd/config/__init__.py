@@ -1,0 +1,1 @@
+"""Configuration and credentials: one schema that validates, gives defaults and writes its own reference page."""
