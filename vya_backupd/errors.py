@@ -65,6 +65,7 @@ CODES: dict[str, str] = {
     "credentials_key": "The key does not decrypt the credentials.",
     "storage_layout": "Backup and temporary folder cannot work together.",
     "socket_in_use": "The control socket is taken, or is not a socket.",
+    "port_in_use": "The TCP port of the health site is taken.",
     # server
     "connection_refused": "The server does not accept connections.",
     "login_refused": "The server refused user name or password.",

@@ -1,0 +1,278 @@
+"""The control site: what operators and viewers on this machine may ask of the daemon, as routes.
+
+Every route names the role that it needs. Bodies are JSON objects of at most 1 MiB; answers are JSON, a watch is NDJSON:
+one object a line, with a heartbeat line when nothing else was said for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import json
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from typing import Any, TypeVar
+
+from aiohttp import web
+
+from vya_backupd.api.access import Access, Peer, Role, peer_of
+from vya_backupd.api.listen import BODY_SECONDS
+from vya_backupd.api.problems import json_answer, problems
+from vya_backupd.api.public import metrics_handler
+from vya_backupd.api.service import Record, Service
+from vya_backupd.api.wire import parse_time
+from vya_backupd.errors import BusyError, DeniedError, UsageError
+from vya_backupd.model.operation import OperationKind, State
+
+MAX_BODY = 1024 * 1024
+MAX_CONNECTIONS = 128
+MAX_REQUESTS_PER_VIEWER = 16
+"""Requests that one user who is no operator may have open at once, watches included."""
+
+HEARTBEAT_SECONDS = 5.0
+"""Longest silence of a watch."""
+
+WRITE_SECONDS = 60.0
+"""How long a watcher may leave its socket full before it is let go."""
+
+_Choice = TypeVar("_Choice", bound=enum.StrEnum)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def control_app(service: Service, access: Access) -> web.Application:
+    """The application for the control socket."""
+    app = web.Application(middlewares=[problems], client_max_size=MAX_BODY)
+    ControlSite(service, access).add_routes(app.router)
+    return app
+
+
+class ControlSite:
+    """The routes and their handlers."""
+
+    def __init__(self, service: Service, access: Access) -> None:
+        self._service = service
+        self.access = access
+        self._open_requests: Counter[int] = Counter()
+
+    def add_routes(self, router: web.UrlDispatcher) -> None:
+        """Declare every route with the role that it needs."""
+        routes: list[tuple[str, str, Role, Handler]] = [
+            ("GET", "/v1/status", Role.VIEWER, self._status),
+            ("GET", "/v1/config", Role.VIEWER, self._config),
+            ("GET", "/v1/databases", Role.VIEWER, self._databases),
+            ("POST", "/v1/connections/test", Role.VIEWER, self._test_connections),
+            ("GET", "/v1/backups", Role.VIEWER, self._backups),
+            ("GET", "/v1/backups/{id}", Role.VIEWER, self._backup),
+            ("POST", "/v1/backups/{id}/hold", Role.OPERATOR, self._hold),
+            ("POST", "/v1/backups/{id}/release", Role.OPERATOR, self._release),
+            ("DELETE", "/v1/backups/{id}", Role.OPERATOR, self._delete),
+            ("POST", "/v1/restore/plan", Role.OPERATOR, self._plan_restore),
+            ("POST", "/v1/operations", Role.OPERATOR, self._submit),
+            ("GET", "/v1/operations", Role.VIEWER, self._operations),
+            ("GET", "/v1/operations/{id}", Role.VIEWER, self._operation),
+            ("POST", "/v1/operations/{id}/cancel", Role.OPERATOR, self._cancel),
+            ("GET", "/v1/operations/{id}/watch", Role.VIEWER, self._watch),
+            ("GET", "/v1/health", Role.VIEWER, self._health),
+            ("GET", "/v1/metrics", Role.VIEWER, self._metrics),
+        ]
+        for method, path, role, handler in routes:
+            router.add_route(method, path, self._guarded(role, handler))
+
+    def _guarded(self, needed: Role, handler: Handler) -> Handler:
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            peer = _peer(request)
+            self.access.demand(peer, needed)
+            with self._one_more(peer):
+                return await handler(request)
+
+        return guarded
+
+    @contextmanager
+    def _one_more(self, peer: Peer) -> Iterator[None]:
+        if self._open_requests[peer.uid] >= MAX_REQUESTS_PER_VIEWER and self.access.role(peer) < Role.OPERATOR:
+            raise BusyError(
+                f"{peer.name} has {MAX_REQUESTS_PER_VIEWER} requests open", code="queue_full", hint="end one"
+            )
+        self._open_requests[peer.uid] += 1
+        try:
+            yield
+        finally:
+            self._open_requests[peer.uid] -= 1
+            if not self._open_requests[peer.uid]:
+                del self._open_requests[peer.uid]
+
+    async def _status(self, _: web.Request) -> web.StreamResponse:
+        return json_answer(await self._service.status())
+
+    async def _config(self, _: web.Request) -> web.StreamResponse:
+        return json_answer(self._service.config())
+
+    async def _databases(self, request: web.Request) -> web.StreamResponse:
+        return json_answer({"databases": await self._service.list_databases(request.query.get("instance"))})
+
+    async def _test_connections(self, request: web.Request) -> web.StreamResponse:
+        body = await _body(request)
+        return json_answer({"connections": await self._service.test_connections(_text(body, "instance"))})
+
+    async def _backups(self, request: web.Request) -> web.StreamResponse:
+        query = request.query
+        limit = _limit(query.get("limit"), None)
+        found = await self._service.backups(query.get("instance"), query.get("database"), limit)
+        return json_answer({"backups": found})
+
+    async def _backup(self, request: web.Request) -> web.StreamResponse:
+        return json_answer({"backup": await self._service.backup(request.match_info["id"])})
+
+    async def _hold(self, request: web.Request) -> web.StreamResponse:
+        body = await _body(request)
+        until = _text(body, "until")
+        held = await self._service.hold(
+            request.match_info["id"],
+            _text(body, "note") or "",
+            parse_time(until) if until else None,
+            _peer(request).name,
+        )
+        return json_answer({"backup": held})
+
+    async def _release(self, request: web.Request) -> web.StreamResponse:
+        return json_answer({"backup": await self._service.release(request.match_info["id"], _peer(request).name)})
+
+    async def _delete(self, request: web.Request) -> web.StreamResponse:
+        held_too = request.query.get("allow_held", "") in {"1", "true"}
+        deleted = await self._service.delete(request.match_info["id"], _peer(request).name, allow_held=held_too)
+        return json_answer({"backup": deleted})
+
+    async def _plan_restore(self, request: web.Request) -> web.StreamResponse:
+        return json_answer({"plan": await self._service.plan_restore(await _body(request))})
+
+    async def _submit(self, request: web.Request) -> web.StreamResponse:
+        body = await _body(request)
+        wanted = body.get("request", {})
+        if not isinstance(wanted, dict):
+            raise UsageError("'request' must be an object")
+        kind = _choice(OperationKind, body.get("kind"), "kind")
+        return json_answer({"operation": await self._service.submit(kind, wanted, _peer(request).name)}, 201)
+
+    async def _operations(self, request: web.Request) -> web.StreamResponse:
+        state = request.query.get("state")
+        if state is not None:
+            state = str(_choice(State, state, "state"))
+        limit = _limit(request.query.get("limit"), 50)
+        return json_answer({"operations": await self._service.operations(limit or 50, state)})
+
+    async def _operation(self, request: web.Request) -> web.StreamResponse:
+        return json_answer(await self._service.operation(request.match_info["id"]))
+
+    async def _cancel(self, request: web.Request) -> web.StreamResponse:
+        return json_answer({"operation": await self._service.cancel(request.match_info["id"], _peer(request).name)})
+
+    async def _health(self, _: web.Request) -> web.StreamResponse:
+        good, body = self._service.health()
+        return json_answer(body, 200 if good else 503)
+
+    async def _metrics(self, request: web.Request) -> web.StreamResponse:
+        return await metrics_handler(self._service)(request)
+
+    async def _watch(self, request: web.Request) -> web.StreamResponse:
+        async with aclosing(with_heartbeats(self._service.watch(request.match_info["id"]))) as lines:
+            # The first line decides between an answer and a problem, so it is fetched before the head is sent.
+            first = await anext(lines)
+            headers = {"Content-Type": "application/x-ndjson", "Cache-Control": "no-store"}
+            response = web.StreamResponse(headers=headers)
+            await response.prepare(request)
+            await _write_line(response, first)
+            async for line in lines:
+                await _write_line(response, line)
+            await response.write_eof()
+        return response
+
+
+async def with_heartbeats(lines: AsyncIterator[Record]) -> AsyncGenerator[Record, None]:
+    """The same lines, and a heartbeat whenever none came for ``HEARTBEAT_SECONDS``, but never as the first."""
+    waiting: asyncio.Future[Record] | None = None
+    begun = False
+    try:
+        while True:
+            waiting = waiting or asyncio.ensure_future(anext(lines))
+            done, _ = await asyncio.wait({waiting}, timeout=HEARTBEAT_SECONDS if begun else None)
+            if not done:
+                yield {"type": "heartbeat"}
+                continue
+            try:
+                line = waiting.result()
+            except StopAsyncIteration:
+                return
+            waiting, begun = None, True
+            yield line
+    finally:
+        if waiting is not None and not waiting.done():
+            waiting.cancel()
+            await asyncio.wait({waiting})
+        close = getattr(lines, "aclose", None)
+        if close is not None:
+            await close()
+
+
+async def _write_line(response: web.StreamResponse, line: Record) -> None:
+    try:
+        async with asyncio.timeout(WRITE_SECONDS):
+            await response.write(json.dumps(line, ensure_ascii=False, default=str).encode() + b"\n")
+    except TimeoutError:
+        raise ConnectionResetError("the watcher does not read") from None
+
+
+def _peer(request: web.Request) -> Peer:
+    transport = request.transport
+    sock = transport.get_extra_info("socket") if transport else None
+    if sock is None:
+        raise DeniedError("the peer has gone")
+    try:
+        return peer_of(sock)
+    except OSError as error:
+        raise DeniedError("the peer's user is not known") from error
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    """The JSON object of a request; nothing at all is an empty object.
+
+    Raises:
+        UsageError: it is something else, or it takes too long.
+    """
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            raw = await request.read()
+    except TimeoutError:
+        raise UsageError("the request's body did not arrive in time") from None
+    if not raw:
+        return {}
+    try:
+        body = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise UsageError("the request's body is not JSON") from None
+    if not isinstance(body, dict):
+        raise UsageError("the request's body must be a JSON object")
+    return body
+
+
+def _text(body: dict[str, Any], key: str) -> str | None:
+    value = body.get(key)
+    if value is not None and not isinstance(value, str):
+        raise UsageError(f"{key!r} must be text")
+    return value
+
+
+def _limit(text: str | None, default: int | None) -> int | None:
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= 100_000:
+        raise UsageError("'limit' must be a number from 1 to 100000")
+    return int(text[:9])
+
+
+def _choice(kind: type[_Choice], value: object, key: str) -> _Choice:
+    try:
+        return kind(value)
+    except ValueError:
+        raise UsageError(f"{key!r} must be one of {', '.join(kind)}") from None
