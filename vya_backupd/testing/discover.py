@@ -127,7 +127,7 @@ def _mysql_family() -> Iterator[ServerSpec]:
 
 
 def _mysql_family_spec(daemon: Path) -> ServerSpec | None:
-    if not daemon.exists():
+    if not os.access(daemon, os.X_OK):
         return None
     banner = _banner(daemon)
     version = re.search(r"Ver (\d+\.\d+\.\d+)", banner)
