@@ -148,5 +148,7 @@ class Storage(Section):
     def _partial_files_unwatched(self) -> Self:
         watched = self.idrive.sync_folder
         if watched is not None and self.local.temp_path.is_relative_to(watched):
-            raise ValueError("local.temp_path must not lie inside idrive.sync_folder: unfinished files would be uploaded")
+            raise ValueError(
+                "local.temp_path must not lie inside idrive.sync_folder: unfinished files would be uploaded"
+            )
         return self
