@@ -273,6 +273,6 @@ def _limit(text: str | None, default: int | None) -> int | None:
 
 def _choice(kind: type[_Choice], value: object, key: str) -> _Choice:
     try:
-        return kind(value)
+        return kind(str(value))
     except ValueError:
         raise UsageError(f"{key!r} must be one of {', '.join(kind)}") from None

@@ -1,0 +1,115 @@
+"""Floods and slow peers, over raw sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+
+import pytest
+
+from tests.api.conftest import Control, Public
+from vya_backupd.api import control as control_module
+from vya_backupd.api import listen
+from vya_backupd.errors import ConfigError
+
+
+async def get(port: int, request: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    async with asyncio.timeout(10):
+        answer = await reader.read()
+    writer.close()
+    return answer
+
+
+async def test_routes_of_the_public_site(public: Public) -> None:
+    close = b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    assert b'{"alive": true}' in await get(public.port, b"GET /health/live" + close + b"\r\n")
+    assert b"200 OK" in await get(public.port, b"GET /health/ready" + close + b"\r\n")
+    assert b"vya_up 1" in await get(public.port, b"GET /metrics" + close + b"\r\n")
+    wanted = b"Accept: application/openmetrics-text; version=1.0.0\r\n\r\n"
+    assert b"Content-Type: application/openmetrics-text" in await get(public.port, b"GET /metrics" + close + wanted)
+    head = await get(public.port, b"HEAD /health" + close + b"\r\n")
+    assert head.startswith(b"HTTP/1.1 200")
+    assert head.endswith(b"\r\n\r\n")
+    public.service.healthy = False
+    assert b"503" in await get(public.port, b"GET /health" + close + b"\r\n")
+    assert b"503" in await get(public.port, b"GET /health/ready" + close + b"\r\n")
+    for method in (b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH"):
+        assert b" 405 " in await get(public.port, method + b" /health" + close + b"\r\n")
+    assert b" 404 " in await get(public.port, b"GET /v1/status" + close + b"\r\n")
+
+
+async def test_trickled_headers_are_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listen, "HEADER_SECONDS", 1.0)
+    from tests.api.service import RecordedService
+    from vya_backupd.api.public import public_app
+
+    sock = listen.bind_tcp("127.0.0.1", 0)
+    site = listen.Site(public_app(RecordedService()), sock, max_connections=10)
+    await site.start()
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", sock.getsockname()[1])
+        writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n")
+        began = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            while not reader.at_eof() and time.monotonic() - began < 8:
+                writer.write(b"X-Slow: 1\r\n")
+                await writer.drain()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(reader.read(1), 0.1)
+        assert 0.8 < time.monotonic() - began < 4
+        writer.close()
+    finally:
+        await site.stop()
+
+
+def test_the_wait_for_a_head_is_ten_seconds() -> None:
+    assert listen.HEADER_SECONDS == 10
+
+
+async def test_connections_are_bounded_and_free_again(public: Public) -> None:
+    pairs = [await asyncio.open_connection("127.0.0.1", public.port) for _ in range(60)]
+    refused = 0
+    for reader, _ in pairs:
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            refused += (await asyncio.wait_for(reader.read(1), 0.05)) == b""
+            continue
+    assert public.site.connections == 10
+    for _, writer in pairs:
+        writer.close()
+    async with asyncio.timeout(5):
+        while public.site.connections:
+            await asyncio.sleep(0.01)
+    assert b"alive" in await get(public.port, b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+
+
+async def test_oversized_heads_and_garbage_are_refused(public: Public) -> None:
+    for request in (
+        b"GET /health HTTP/1.1\r\nX-Big: " + b"x" * 100_000 + b"\r\n\r\n",
+        b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 64 + b"\r\n\r\n",
+        b"GET /health HTTP/1.1\r\n" + b"A: b\r\n" * 5_000 + b"\r\n",
+    ):
+        with contextlib.suppress(ConnectionError):
+            assert (await get(public.port, request)).startswith((b"HTTP/1.1 400", b"HTTP/1.0 400"))
+    assert b"alive" in await get(public.port, b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control_module, "BODY_SECONDS", 0.2)
+    reader, writer = await asyncio.open_unix_connection(str(control.path))
+    writer.write(b"POST /v1/operations HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n{")
+    async with asyncio.timeout(8):
+        assert b" 400 " in await reader.readline()
+    writer.close()
+    assert control.service.calls == []
+
+
+async def test_a_taken_port_has_its_own_error(public: Public) -> None:
+    with pytest.raises(ConfigError) as taken:
+        listen.bind_tcp("127.0.0.1", public.port)
+    assert taken.value.code == "port_in_use"
+    with pytest.raises(ConfigError, match="cannot listen on"):
+        listen.bind_tcp("203.0.113.7", 0)
