@@ -11,6 +11,9 @@ from vya_backupd.errors import IntegrityError
 from vya_backupd.model.backup import BackupFacts, BackupType
 from vya_backupd.model.instance import EngineKind
 
+ALGORITHMS = ("sha256", "md5")
+"""Hashes for checksums of files."""
+
 
 def facts_to_json(facts: BackupFacts) -> dict[str, Any]:
     """Every field under its own name; times in ISO 8601 with their offset."""
@@ -48,13 +51,14 @@ def facts_from_json(record: dict[str, Any]) -> BackupFacts:
         raise IntegrityError(f"the backup's facts cannot be read: {error!r}") from error
 
 
-def encode_facts(facts: BackupFacts) -> bytes:
-    """The facts as compact JSON in ASCII."""
-    return json.dumps(facts_to_json(facts), separators=(",", ":")).encode("ascii")
+def encode_facts(facts: BackupFacts, algorithm: str) -> bytes:
+    """The facts as compact JSON in ASCII, and which hash the file's digests are made with."""
+    record = {"format": "vya-backupdb segments", "checksum_algorithm": algorithm, **facts_to_json(facts)}
+    return json.dumps(record, separators=(",", ":")).encode("ascii")
 
 
-def decode_facts(payload: bytes) -> BackupFacts:
-    """The facts of a payload.
+def decode_facts(payload: bytes) -> tuple[BackupFacts, str]:
+    """The facts of a payload, and the hash algorithm of the file (``sha256`` or ``md5``).
 
     Raises:
         IntegrityError: it is not the JSON of facts.
@@ -63,4 +67,6 @@ def decode_facts(payload: bytes) -> BackupFacts:
         record = json.loads(payload)
     except ValueError as error:
         raise IntegrityError(f"the backup's facts are not JSON: {error}") from error
-    return facts_from_json(record if isinstance(record, dict) else {})
+    if not isinstance(record, dict) or record.get("checksum_algorithm") not in ALGORITHMS:
+        raise IntegrityError("the backup's facts name no hash algorithm that is known")
+    return facts_from_json(record), str(record["checksum_algorithm"])

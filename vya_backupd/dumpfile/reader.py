@@ -17,6 +17,7 @@ from vya_backupd.dumpfile.extents import ExtentBuilder
 from vya_backupd.dumpfile.facts import decode_facts
 from vya_backupd.dumpfile.seal import Seal, decode_seal
 from vya_backupd.dumpfile.segment import (
+    EMPTY_BODY,
     SMALLEST_HEADER,
     Label,
     MemberHeader,
@@ -30,7 +31,8 @@ from vya_backupd.model.backup import BackupFacts, Manifest
 ReadAt = Callable[[int, int], bytes]
 """``read_at(offset, size)``: that many bytes from there, fewer only at the end of the file."""
 
-_LIBRARY_ERRORS: tuple[type[Exception], ...] = (igzip_lib.error, EOFError, ValueError)
+# The library's stubs call its exception class an instance.
+_LIBRARY_ERRORS: tuple[type[Exception], ...] = (igzip_lib.error, EOFError, ValueError)  # type: ignore[assignment]
 _HINT = "Restore from another backup; this file must not be trusted."
 
 
@@ -64,6 +66,7 @@ class Walk:
         self.size = 0
         self.raw_size = 0
         self.facts: BackupFacts | None = None
+        self.algorithm = ""
         self.seal: Seal | None = None
         self.extents = ExtentBuilder()
         self._payload = b""
@@ -103,6 +106,7 @@ class Walk:
         members, at, labels = self._before_seal
         said = self.seal
         claims = (
+            ("hash algorithm", said.algorithm, self.algorithm),
             ("members", said.members, members),
             ("bytes before the seal", said.file_bytes, at),
             ("bytes of dump", said.raw_bytes, self.raw_size),
@@ -139,7 +143,7 @@ class Walk:
             return
         payload, self._payload = self._payload, b""
         if label.kind is MemberKind.FACTS:
-            self.facts = decode_facts(payload)
+            self.facts, self.algorithm = decode_facts(payload)
         else:
             self.seal = decode_seal(payload)
 
@@ -189,6 +193,10 @@ def inflate(member: Member, data: bytes) -> bytes:
     size = member.label.raw_size
     if len(data) != member.label.member_size:
         raise damaged(member.place, "the file ends inside this member", "incomplete_file")
+    if member.label.kind is not MemberKind.SEGMENT:
+        if not data.endswith(EMPTY_BODY) or header_size(data) != len(data) - len(EMPTY_BODY):
+            raise damaged(member.place, "the body is not empty")
+        return b""
     machine = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
     try:
         text: bytes = machine.decompress(data, max_length=size + 1)
@@ -201,7 +209,7 @@ def inflate(member: Member, data: bytes) -> bytes:
     return text
 
 
-def describe(read_at: ReadAt, size: int, filename: str, checksum: str, algorithm: str = "sha256") -> Manifest:
+def describe(read_at: ReadAt, size: int, filename: str, checksum: str) -> Manifest:
     """The manifest of a file, from its labels alone. ``checksum`` needs the whole file read: it comes from the caller.
 
     Raises:
@@ -210,10 +218,10 @@ def describe(read_at: ReadAt, size: int, filename: str, checksum: str, algorithm
     walk = Walk()
     for _ in members(read_at, size, walk):
         pass
-    return manifest_of(walk, filename, checksum, algorithm)
+    return manifest_of(walk, filename, checksum)
 
 
-def manifest_of(walk: Walk, filename: str, checksum: str, algorithm: str) -> Manifest:
+def manifest_of(walk: Walk, filename: str, checksum: str) -> Manifest:
     """The manifest of a file that was walked over to its end.
 
     Raises:
@@ -227,7 +235,7 @@ def manifest_of(walk: Walk, filename: str, checksum: str, algorithm: str) -> Man
         size_bytes=walk.size,
         raw_size_bytes=walk.raw_size,
         members=walk.members,
-        checksum_algorithm=algorithm,
+        checksum_algorithm=walk.algorithm,
         checksum=checksum,
         duration_seconds=walk.seal.duration_seconds,
         finished_at=walk.seal.finished_at,

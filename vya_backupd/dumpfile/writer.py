@@ -70,7 +70,9 @@ class FileWriter:
 
     def first(self, facts: BackupFacts) -> bytes:
         """The members that carry the facts."""
-        return b"".join(self._emit(member) for member in encode_payload(MemberKind.FACTS, encode_facts(facts)))
+        return b"".join(
+            self._emit(member) for member in encode_payload(MemberKind.FACTS, encode_facts(facts, self.algorithm))
+        )
 
     def add(self, segment: RawSegment, deflated: Deflated) -> bytes:
         """The member of a segment, which another thread has compressed."""

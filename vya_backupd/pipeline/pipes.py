@@ -1,0 +1,92 @@
+"""Reading from and writing to the pipe of a process: large pieces, interruptible, with a watch on the clock."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+
+from vya_backupd.errors import ToolError
+from vya_backupd.pipeline.stop import Stop
+
+CHUNK = 1 << 20
+"""Bytes asked for at once: what a pipe holds at most without privileges."""
+_SMALL = 256 << 10
+_NAP = 0.003
+
+
+class ClientGoneError(ToolError):
+    """The process that we feed has closed its end: what it wrote to stderr is the real error."""
+
+
+class PipeReader:
+    """Reads what a dump tool writes.
+
+    Tools write in pieces of 4 KiB. After a small read it naps some milliseconds, so that the next finds many of them:
+    a tenth of the wake-ups and of the calls into the scanner. It never naps once the writer has gone.
+    """
+
+    def __init__(self, fd: int, stop: Stop, stall_timeout: float | None = None) -> None:
+        self._fd = fd
+        self._stop = stop
+        self._stall_timeout = stall_timeout
+        self._short = False
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLIN)
+        self._poll.register(stop.fd, select.POLLIN)
+
+    def read(self) -> bytes:
+        """The next bytes; empty at the end.
+
+        Raises:
+            ToolError: ``stalled``: nothing came for the stall timeout.
+            BaseException: the failure of ``stop``.
+        """
+        if self._short and not self._writer_gone():
+            time.sleep(_NAP)
+        timeout = None if self._stall_timeout is None else self._stall_timeout * 1000
+        ready = self._poll.poll(timeout)
+        self._stop.check()
+        if not ready:
+            raise ToolError(
+                f"the dump tool wrote nothing for {self._stall_timeout:g} s",
+                code="stalled",
+                hint="Look for locks on the server, or raise backup.stall_timeout.",
+                retryable=True,
+            )
+        data = os.read(self._fd, CHUNK)
+        self._short = len(data) < _SMALL
+        return data
+
+    def _writer_gone(self) -> bool:
+        return any(fd == self._fd and event & select.POLLHUP for fd, event in self._poll.poll(0))
+
+
+class PipeWriter:
+    """Feeds a client. The descriptor becomes non-blocking, which the other end of a pipe does not notice."""
+
+    def __init__(self, fd: int, stop: Stop) -> None:
+        self._fd = fd
+        self._stop = stop
+        os.set_blocking(fd, False)
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLOUT)
+        self._poll.register(stop.fd, select.POLLIN)
+
+    def write(self, data: bytes) -> None:
+        """Hand everything over, waiting as long as the client takes.
+
+        Raises:
+            ClientGoneError: nobody reads any more.
+            BaseException: the failure of ``stop``.
+        """
+        rest = memoryview(data)
+        while rest:
+            self._poll.poll()
+            self._stop.check()
+            try:
+                rest = rest[os.write(self._fd, rest) :]
+            except BlockingIOError:
+                continue
+            except BrokenPipeError as error:
+                raise ClientGoneError("the client ended before it had read everything") from error

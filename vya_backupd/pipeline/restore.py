@@ -1,0 +1,128 @@
+"""Restoring: inflate ahead in the pool, feed one client in order.
+
+Works on our own files and on what scripts leave behind: plain SQL, or any gzip. It does not decide whether the client
+succeeded: its exit status does, and when it has gone away early, its stderr says why.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from vya_backupd.dumpfile.reader import Member, Walk, inflate, members
+from vya_backupd.dumpfile.segment import SMALLEST_HEADER, MemberKind, looks_labelled
+from vya_backupd.model.backup import BackupFacts, Section
+from vya_backupd.pipeline.files import FileSource, open_source
+from vya_backupd.pipeline.foreign import foreign_text
+from vya_backupd.pipeline.pipes import PipeWriter
+from vya_backupd.pipeline.stop import Stop, run_in_thread
+
+TAIL = 4096
+"""Bytes of dump text that are kept from the end."""
+_AHEAD = 4
+_WATCH_INTERVAL = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreTerms:
+    """What a restore is told beforehand.
+
+    ``before`` and ``after`` are SQL sent around the dump. ``sections``: only these (of a labelled file; None: all).
+    ``watch(raw_bytes, file_bytes)`` is called from a thread, a few times per second.
+    """
+
+    before: bytes = b""
+    after: bytes = b""
+    sections: frozenset[Section] | None = None
+    watch: Callable[[int, int], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreResult:
+    """What was fed: ``raw_size`` bytes of dump, the last of them in ``tail``; the facts, where the file has any."""
+
+    raw_size: int
+    tail: bytes
+    facts: BackupFacts | None
+
+
+async def restore(path: Path, stdin: int, pool: ThreadPoolExecutor, terms: RestoreTerms | None = None) -> RestoreResult:
+    """Feed the dump in ``path`` to a client's pipe ``stdin``, which stays the caller's to close: that tells it the end.
+
+    Raises:
+        ClientGoneError: the client stopped reading; its own words explain it.
+        IntegrityError: the file is damaged.
+        NotFoundError, StorageError: the file cannot be read.
+    """
+    stop = Stop()
+    terms = terms or RestoreTerms()
+    return await run_in_thread("restore", lambda: _restore(path, PipeWriter(stdin, stop), pool, stop, terms), stop)
+
+
+def _restore(
+    path: Path, client: PipeWriter, pool: ThreadPoolExecutor, stop: Stop, terms: RestoreTerms
+) -> RestoreResult:
+    walk, done, tail, watched_at = Walk(), 0, b"", 0.0
+    with open_source(path) as source:
+        client.write(terms.before)
+        for text, offset in texts(source, pool, walk, terms.sections):
+            stop.check()
+            client.write(text)
+            done += len(text)
+            tail = (tail + text[-TAIL:])[-TAIL:]
+            if terms.watch is not None and time.monotonic() - watched_at >= _WATCH_INTERVAL:
+                watched_at = time.monotonic()
+                terms.watch(done, offset)
+        client.write(terms.after)
+        if terms.watch is not None:
+            terms.watch(done, source.size)
+    return RestoreResult(done, tail, walk.facts)
+
+
+def texts(
+    source: FileSource, pool: ThreadPoolExecutor, walk: Walk, sections: frozenset[Section] | None = None
+) -> Iterator[tuple[bytes, int]]:
+    """The dump's text in order, each piece with the place in the file behind it. ``walk`` learns facts and seal.
+
+    Raises:
+        IntegrityError: damage, as far as labels, CRCs and sizes show it.
+    """
+    if not looks_labelled(source.read_at(0, SMALLEST_HEADER)):
+        yield from foreign_text(source)
+        return
+    wanted = (
+        member
+        for member in members(source.read_at, source.size, walk)
+        if member.label.kind is MemberKind.SEGMENT and (sections is None or member.label.section in sections)
+    )
+    yield from _ahead(source, pool, wanted)
+
+
+def _ahead(source: FileSource, pool: ThreadPoolExecutor, wanted: Iterator[Member]) -> Iterator[tuple[bytes, int]]:
+    """Inflate in the pool, a few members ahead of whoever takes the text."""
+
+    def begin(member: Member) -> tuple[Future[bytes], int]:
+        size = member.label.member_size
+        return pool.submit(_load, source, member), member.offset + size
+
+    pending = deque(begin(member) for member in itertools.islice(wanted, _AHEAD))
+    try:
+        while pending:
+            future, offset = pending.popleft()
+            text = future.result()
+            pending.extend(begin(member) for member in itertools.islice(wanted, 1))
+            yield text, offset
+    finally:
+        # The file must stay open until no thread reads it.
+        for future, _ in pending:
+            if not future.cancel():
+                future.exception()
+
+
+def _load(source: FileSource, member: Member) -> bytes:
+    return inflate(member, source.read_at(member.offset, member.label.member_size))
