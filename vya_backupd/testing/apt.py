@@ -81,6 +81,8 @@ class PackageFolder:
             'APT::Sandbox::User "";',
             'APT::Install-Recommends "false";',
             'Acquire::Retries "3";',
+            # A mirror frozen at a day serves indexes whose time is over; their signatures are checked all the same.
+            'Acquire::Check-Valid-Until "false";',
         ]
         if self._source is not None:
             (state / "sources.list").write_text(self._source.line + "\n")

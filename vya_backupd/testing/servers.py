@@ -253,10 +253,12 @@ class PrivateServer(ABC):
 
     def _run(self, command: list[str], **options: Any) -> subprocess.CompletedProcess[bytes]:
         """Run a client or an initialising program to its end."""
+        is_dressed = Path(command[0]).name == "setpriv"
         done = subprocess.run(command, capture_output=True, check=False, **options)
         if done.returncode != 0:
             said = (done.stderr or done.stdout).decode(errors="replace").strip()
-            raise ServerError(f"{Path(command[0]).name} on {self.spec.label} ended with {done.returncode}: {said}")
+            program = next(part for part in command[1:] if not part.startswith("-")) if is_dressed else command[0]
+            raise ServerError(f"{Path(program).name} on {self.spec.label} ended with {done.returncode}: {said}")
         return done
 
     def _write_secret(self, name: str, text: str) -> Path:
