@@ -1,0 +1,180 @@
+"""The index of backups. Every row is made from a manifest, and holds it, but for its extents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from vya_backupd.catalog import tables
+from vya_backupd.catalog.database import Database
+from vya_backupd.catalog.ledger import Count, Ledger
+from vya_backupd.dumpfile.manifest import manifest_from_json, manifest_to_json
+from vya_backupd.errors import UsageError
+from vya_backupd.model.backup import BackupType, StoredBackup
+from vya_backupd.model.event import Event
+
+_B = tables.backups.c
+_BATCH = 500
+_INDEXED = "indexed"
+
+
+class LastSize(NamedTuple):
+    """How big the last backup was: the file, and the dump in it."""
+
+    size_bytes: int
+    raw_size_bytes: int
+
+
+class BackupIndex:
+    """Backups by database and age. Manifests come back without extents: the store has these."""
+
+    def __init__(self, database: Database, ledger: Ledger) -> None:
+        self._database = database
+        self._ledger = ledger
+
+    async def record(self, stored: StoredBackup, event: Event | None, counts: Iterable[Count] = ()) -> None:
+        """Enter a backup, or what became of it: a row of the same id or path gives way."""
+
+        async def change(connection: AsyncConnection) -> None:
+            same = sa.or_(_B.id == stored.id, _B.path == stored.path)
+            await connection.execute(sa.delete(tables.backups).where(same))
+            await connection.execute(sa.insert(tables.backups).values(_row(stored)))
+
+        await self._ledger.write(change, _events(event), counts)
+
+    async def set_manifest(self, stored: StoredBackup, event: Event | None, counts: Iterable[Count] = ()) -> bool:
+        """Follow a manifest that was rewritten. False, and no event, when the backup is no longer listed."""
+
+        async def change(connection: AsyncConnection) -> bool:
+            done = await connection.execute(sa.update(tables.backups).where(_B.id == stored.id).values(_row(stored)))
+            return done.rowcount > 0
+
+        return await self._ledger.write(change, lambda found: _events(event) if found else (), counts)
+
+    async def remove(self, backup_id: str, event: Event | None, counts: Iterable[Count] = ()) -> bool:
+        """Strike a backup off. False, and no event, when it was not listed."""
+
+        async def change(connection: AsyncConnection) -> bool:
+            done = await connection.execute(sa.delete(tables.backups).where(_B.id == backup_id))
+            return done.rowcount > 0
+
+        return await self._ledger.write(change, lambda found: _events(event) if found else (), counts)
+
+    async def replace_all(self, stored: Iterable[StoredBackup], event: Event | None = None) -> int:
+        """Make the index anew from what the store has. Returns how many backups that is."""
+        rows = [_row(each) for each in stored]
+
+        async def change(connection: AsyncConnection) -> int:
+            await connection.execute(sa.delete(tables.backups))
+            for start in range(0, len(rows), _BATCH):
+                await connection.execute(sa.insert(tables.backups), rows[start : start + _BATCH])
+            await connection.execute(sa.delete(tables.marks).where(tables.marks.c.name == _INDEXED))
+            await connection.execute(sa.insert(tables.marks).values(name=_INDEXED, value=""))
+            return len(rows)
+
+        return await self._ledger.write(change, _events(event))
+
+    async def is_indexed(self) -> bool:
+        """Whether ``replace_all`` has ever been through: a catalog that was just made knows no backups yet."""
+        query = sa.select(sa.func.count()).select_from(tables.marks).where(tables.marks.c.name == _INDEXED)
+        async with self._database.reading() as connection:
+            return bool(await connection.scalar(query))
+
+    async def get(self, backup_id: str) -> StoredBackup | None:
+        """The backup of this id, or of the only id that begins so.
+
+        Raises:
+            UsageError: several begin so.
+        """
+        query = sa.select(tables.backups).where(_B.id == backup_id)
+        begins = sa.select(tables.backups).where(_B.id.startswith(backup_id, autoescape=True)).limit(2)
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+            if not rows and backup_id:
+                rows = (await connection.execute(begins)).mappings().all()
+        if len(rows) > 1:
+            raise UsageError(f"several backups have an id that begins with {backup_id}", hint="Give more of the id.")
+        return _stored(rows[0]) if rows else None
+
+    async def find(
+        self,
+        instance: str | None = None,
+        database: str | None = None,
+        backup_type: BackupType | None = None,
+        before: datetime | None = None,
+        limit: int | None = None,
+    ) -> list[StoredBackup]:
+        """The backups that fit, newest snapshot first. ``before``: taken then or earlier."""
+        query = _chosen(instance, database, backup_type)
+        if before is not None:
+            query = query.where(_B.taken_at <= before)
+        query = query.order_by(_B.taken_at.desc(), _B.id.desc()).limit(limit)
+        async with self._database.reading() as connection:
+            return [_stored(row) for row in (await connection.execute(query)).mappings()]
+
+    async def latest(self, instance: str, database: str, before: datetime | None = None) -> StoredBackup | None:
+        """The newest backup of a database whose snapshot was taken at or before this time."""
+        found = await self.find(instance, database, before=before, limit=1)
+        return found[0] if found else None
+
+    async def earliest(self, instance: str, database: str) -> StoredBackup | None:
+        """The oldest backup of a database."""
+        query = _chosen(instance, database, None).order_by(_B.taken_at, _B.id).limit(1)
+        async with self._database.reading() as connection:
+            row = (await connection.execute(query)).mappings().first()
+        return None if row is None else _stored(row)
+
+    async def last_size(self, instance: str, database: str) -> LastSize | None:
+        """How big the newest backup of a database is."""
+        query = sa.select(_B.size_bytes, _B.raw_size_bytes).where(_B.instance == instance, _B.database == database)
+        async with self._database.reading() as connection:
+            row = (await connection.execute(query.order_by(_B.taken_at.desc(), _B.id.desc()).limit(1))).first()
+        return None if row is None else LastSize(row.size_bytes, row.raw_size_bytes)
+
+    async def count(self) -> int:
+        """How many backups are listed."""
+        async with self._database.reading() as connection:
+            return await connection.scalar(sa.select(sa.func.count()).select_from(tables.backups)) or 0
+
+
+def _chosen(instance: str | None, database: str | None, backup_type: BackupType | None) -> sa.Select[Any]:
+    query = sa.select(tables.backups)
+    for column, value in ((_B.instance, instance), (_B.database, database), (_B.type, backup_type)):
+        if value is not None:
+            query = query.where(column == value)
+    return query
+
+
+def _row(stored: StoredBackup) -> dict[str, Any]:
+    manifest = stored.manifest
+    facts = manifest.facts
+    return {
+        "id": facts.id,
+        "path": stored.path,
+        "hostname": facts.hostname,
+        "instance": facts.instance,
+        "database": facts.database,
+        "engine": facts.engine.value,
+        "type": facts.type.value,
+        "taken_at": facts.taken_at,
+        "finished_at": manifest.finished_at,
+        "size_bytes": manifest.size_bytes,
+        "raw_size_bytes": manifest.raw_size_bytes,
+        "proof": manifest.proof.value,
+        "held": manifest.hold is not None,
+        "manifest": json.dumps(manifest_to_json(replace(manifest, extents=()))),
+    }
+
+
+def _stored(row: Any) -> StoredBackup:
+    return StoredBackup(manifest_from_json(json.loads(row["manifest"])), row["path"])
+
+
+def _events(event: Event | None) -> Sequence[Event]:
+    return () if event is None else (event,)

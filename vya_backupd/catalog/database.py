@@ -1,0 +1,141 @@
+"""The connection to the catalog's database: opening, transactions, turns.
+
+Writers of this process take turns at a lock, so that SQLite is asked for one write transaction at a time; a writer of
+another process is waited for (``busy_timeout``), then tried again. Readers see one state each and wait for nobody: the
+write-ahead log lets them. Every commit is on disk when it returns (``synchronous = FULL``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from vya_backupd.catalog.failures import damaged, telling
+from vya_backupd.errors import StorageError
+
+_T = TypeVar("_T")
+_ATTEMPTS = 5
+_WRITES = "vya_writes"
+_PRAGMAS = (
+    "PRAGMA busy_timeout = 5000",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+)
+
+
+class Database:
+    """One database by URL. ``path`` is its file, None where it is no file; ``name`` is how messages call it."""
+
+    def __init__(self, url: str) -> None:
+        self._url = sa.make_url(url)
+        self._is_sqlite = self._url.get_backend_name() == "sqlite"
+        file = self._url.database
+        self.path = Path(file) if self._is_sqlite and file and file != ":memory:" else None
+        self.name = str(self.path or self._url.render_as_string(hide_password=True))
+        self._engine: AsyncEngine | None = None
+        self._turn = asyncio.Lock()
+
+    async def connect(self) -> None:
+        """Make ready for reading and writing.
+
+        Raises:
+            DamagedCatalogError: the file is there and is no whole database.
+            StorageError: it cannot be made or reached.
+        """
+        if self.path is not None:
+            _make_private(self.path)
+        self._engine = create_async_engine(self._url, pool_pre_ping=not self._is_sqlite)
+        if self._is_sqlite:
+            sa.event.listen(self._engine.sync_engine, "connect", _on_sqlite_connect)
+            sa.event.listen(self._engine.sync_engine, "begin", _on_sqlite_begin)
+            await self._check_sqlite()
+
+    async def close(self) -> None:
+        """Close all connections. May be repeated."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await engine.dispose()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection in a transaction that sees one state of the database."""
+        with telling(self.name):
+            async with self._ready().connect() as connection, connection.begin():
+                yield connection
+
+    async def write(self, work: Callable[[AsyncConnection], Awaitable[_T]]) -> _T:
+        """Run ``work`` in a transaction; again when another writer was in the way, so it must bear to be run again."""
+        async with self._turn:
+            for attempt in range(1, _ATTEMPTS):
+                try:
+                    return await self._write_once(work)
+                except StorageError as error:
+                    if not error.retryable:
+                        raise
+                await asyncio.sleep(random.uniform(0.05, 0.1) * 2**attempt)  # noqa: S311 - not a secret
+            return await self._write_once(work)
+
+    async def prove_writable(self) -> None:
+        """Write a row and roll it back. StorageError when that cannot be done."""
+        async with self._turn:
+            with telling(self.name):
+                async with self._writing().connect() as connection:
+                    await connection.begin()
+                    await connection.execute(sa.text("UPDATE alembic_version SET version_num = version_num"))
+                    await connection.rollback()
+
+    async def _write_once(self, work: Callable[[AsyncConnection], Awaitable[_T]]) -> _T:
+        with telling(self.name):
+            async with self._writing().connect() as connection, connection.begin():
+                return await work(connection)
+
+    def _writing(self) -> AsyncEngine:
+        return self._ready().execution_options(**{_WRITES: True})
+
+    def _ready(self) -> AsyncEngine:
+        if self._engine is None:
+            raise StorageError("the catalog is closed", hint="The daemon is starting or stopping: try again.")
+        return self._engine
+
+    async def _check_sqlite(self) -> None:
+        async with self.reading() as connection:
+            verdict = await connection.scalar(sa.text("PRAGMA quick_check(1)"))
+        if verdict != "ok":
+            raise damaged(self.name, str(verdict))
+
+
+def _make_private(path: Path) -> None:
+    """The folder and the file, for the owner alone: SQLite would make the file readable to all."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise StorageError(
+            f"cannot create the catalog {path}: {error.strerror}",
+            code="storage_unwritable",
+            hint=f"Give the daemon's user write permission on {path.parent}.",
+        ) from error
+
+
+def _on_sqlite_connect(connection: Any, _: object) -> None:
+    # Transactions are ours alone: the driver would begin them late, and never for a SELECT.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in _PRAGMAS:
+        cursor.execute(pragma)
+    cursor.close()
+
+
+def _on_sqlite_begin(connection: sa.Connection) -> None:
+    # A transaction that reads first and writes later could fail at once with "locked", whatever the time limit.
+    writes = connection.get_execution_options().get(_WRITES)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

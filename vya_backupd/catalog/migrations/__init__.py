@@ -1,0 +1,1 @@
+"""Migrations of the catalog, run by Alembic when the daemon starts."""
