@@ -6,7 +6,8 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from vya_backupd.errors import StorageError
 
@@ -22,10 +23,13 @@ class DamagedCatalogError(StorageError):
 
 @contextmanager
 def telling(catalog: str) -> Iterator[None]:
-    """Turn the database's errors of the block into StorageErrors about ``catalog``. Errors of ours pass unchanged."""
+    """Turn the database's errors of the block into StorageErrors about ``catalog``. Errors of ours pass unchanged.
+
+    So do SQLAlchemy's other errors: they are mistakes in our own code.
+    """
     try:
         yield
-    except (SQLAlchemyError, sqlite3.Error) as error:
+    except (DBAPIError, PoolTimeoutError, sqlite3.Error, OSError) as error:
         raise _meaning(error, catalog) from error
 
 

@@ -1,0 +1,187 @@
+import asyncio
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from tests.catalog.samples import backup, event
+from vya_backupd.catalog import Catalog, migrate, tables
+from vya_backupd.errors import StorageError
+from vya_backupd.model.operation import State
+
+
+def file_of(url: str) -> Path:
+    return Path(url.split("///", 1)[1])
+
+
+async def fill(url: str, count: int = 300) -> None:
+    catalog = Catalog(url)
+    await catalog.open()
+    await catalog.backups.replace_all([backup(f"b{number}") for number in range(count)])
+    await catalog.close()
+
+
+async def test_folder_and_file_are_for_the_owner_alone(catalog: Catalog, url: str) -> None:
+    path = file_of(url)
+    await catalog.backups.record(backup(), event())
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    for each in path.parent.iterdir():
+        assert stat.S_IMODE(each.stat().st_mode) == 0o600
+
+
+async def test_commits_are_synced_and_readers_never_wait(catalog: Catalog) -> None:
+    async with catalog._database.reading() as connection:
+        for pragma, value in (("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)):
+            assert await connection.scalar(sa.text(f"PRAGMA {pragma}")) == value
+        await catalog.backups.record(backup(), event())
+
+
+async def test_the_migrations_make_the_tables_and_end_at_the_revision_named(catalog: Catalog, url: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(migrate._MIGRATIONS))
+    assert ScriptDirectory.from_config(config).get_current_head() == tables.REVISION
+    engine = sa.create_engine(f"sqlite:///{file_of(url)}")
+    with engine.connect() as connection:
+        assert migrate.current_revision(connection) == tables.REVISION
+        assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
+    engine.dispose()
+
+
+async def test_a_catalog_of_a_later_release_is_left_alone(url: str) -> None:
+    await fill(url, 1)
+    with sqlite3.connect(file_of(url)) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    catalog = Catalog(url)
+    with pytest.raises(StorageError, match="later release"):
+        await catalog.open()
+    assert catalog.moved_aside is None
+
+
+def _text(path: Path) -> None:
+    path.write_bytes(b"this is no database\n" * 1000)
+
+
+def _torn(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(path.stat().st_size - 4096))
+
+
+def _cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+@pytest.mark.parametrize("damage", [_text, _torn, _cut])
+async def test_a_damaged_file_is_moved_aside_and_a_new_one_begun(url: str, damage: object) -> None:
+    await fill(url)
+    damage(file_of(url))  # type: ignore[operator]
+    wreck = file_of(url).read_bytes()
+    catalog = Catalog(url)
+    await catalog.open()
+    assert catalog.needs_rebuild
+    assert catalog.moved_aside is not None
+    assert ".damaged-" in catalog.moved_aside.name
+    assert catalog.moved_aside.read_bytes() == wreck
+    assert await catalog.backups.find() == []
+    await catalog.backups.record(backup(), event())
+    await catalog.close()
+
+
+async def test_an_empty_file_is_a_new_catalog(url: str) -> None:
+    path = file_of(url)
+    path.parent.mkdir()
+    path.touch()
+    catalog = Catalog(url)
+    await catalog.open()
+    assert catalog.moved_aside is None
+    await catalog.check()
+    await catalog.close()
+
+
+async def test_a_writer_of_another_process_is_waited_for(catalog: Catalog, url: str) -> None:
+    other = sqlite3.connect(file_of(url), isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    writing = asyncio.create_task(catalog.backups.record(backup(), event()))
+    _, pending = await asyncio.wait([writing], timeout=0.1)
+    assert pending
+    await asyncio.to_thread(other.execute, "COMMIT")
+    await writing
+    other.close()
+    assert await catalog.backups.get("b1") is not None
+
+
+async def test_a_closed_catalog_says_so(url: str) -> None:
+    catalog = Catalog(url)
+    with pytest.raises(StorageError, match="closed"):
+        await catalog.backups.find()
+    await catalog.open()
+    await catalog.close()
+    await catalog.close()
+    with pytest.raises(StorageError, match="closed"):
+        await catalog.backups.record(backup(), event())
+
+
+async def test_a_folder_that_cannot_be_made_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError) as caught:
+        await Catalog(f"sqlite+aiosqlite:///{tmp_path}/file/catalog.db").open()
+    assert caught.value.code == "storage_unwritable"
+
+
+async def test_a_full_disk_is_told_as_one(catalog: Catalog) -> None:
+    async with catalog._database.reading() as connection:
+        pages = await connection.scalar(sa.text("PRAGMA page_count"))
+
+    def limit(dbapi: object, *_: object) -> None:
+        dbapi.execute(f"PRAGMA max_page_count = {pages}")  # type: ignore[attr-defined]
+
+    sa.event.listen(catalog._database._ready().sync_engine, "checkout", limit)
+    with pytest.raises(StorageError) as caught:
+        await catalog.backups.replace_all([backup(f"b{number}") for number in range(2000)])
+    assert caught.value.code == "disk_full"
+
+
+KILLED = """
+import asyncio, os, signal, sys
+from tests.catalog.samples import backup, event, operation
+from vya_backupd.catalog import Catalog
+from vya_backupd.model.operation import State
+
+async def main():
+    catalog = Catalog(sys.argv[1])
+    await catalog.open()
+    await catalog.operations.submit(operation(), event("operation.submitted"))
+    await catalog.operations.advance("op1", State.RUNNING, event=event("operation.started"))
+    async def change(connection):
+        await connection.exec_driver_sql("DELETE FROM operations")
+        os.kill(os.getpid(), signal.SIGKILL)
+    await catalog._ledger.write(change)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_killed_writer_leaves_what_was_committed_and_no_more(url: str) -> None:
+    root = Path(__file__).parents[2]
+    done = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", KILLED, url], cwd=root, capture_output=True, check=False
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    catalog = Catalog(url)
+    await catalog.open()
+    found = await catalog.operations.get("op1")
+    assert found is not None
+    assert found.state is State.RUNNING
+    assert [each.event.name for each in await catalog.events.after()] == ["operation.submitted", "operation.started"]
+    await catalog.close()
