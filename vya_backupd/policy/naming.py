@@ -138,8 +138,8 @@ def check_pattern(pattern: str, datetime_format: str) -> None:
 
 
 def _folders(structure: str, times: TimeFormat) -> tuple[Component, ...]:
-    if structure.startswith("/") or structure.endswith("/") or "//" in structure:
-        raise ValueError("must be a relative path without empty parts")
+    if not structure or structure.startswith("/") or structure.endswith("/") or "//" in structure:
+        raise ValueError("must be a relative path, of one folder at least, without empty parts")
     return tuple(compile_component(part, times, limit=FOLDER_LIMIT) for part in structure.split("/") if part)
 
 

@@ -158,7 +158,8 @@ def _pattern(parts: list[str | Slot], times: TimeFormat) -> str:
         if isinstance(part, str):
             pattern += re.escape(part)
         elif part.name in FREE:
-            pattern += f"(?P<s{index}>[^/{re.escape(part.extra)}]+)"
+            lazy = "?" if part.guard_number else ""  # a number after it is the number, never the name's end
+            pattern += f"(?P<s{index}>[^/{re.escape(part.extra)}]+{lazy})"
         else:
             pattern += f"(?P<s{index}>{times.pattern if part.name == 'datetime' else _FIXED[part.name]})"
     return pattern
