@@ -22,7 +22,6 @@ def build() -> typer.Typer:
     """The whole program. Help is plain text: it reads like a manual page, also in a pipe, and starts at once."""
     codes = "\n".join(f"  {code:<4}{text}" for code, text in EXIT_CODES.items())
     app = typer.Typer(
-        no_args_is_help=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 120},
@@ -67,6 +66,8 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the program with these arguments; returns the exit code and prints every failure."""
+    if not arguments:
+        return run(["--help"]) or UsageError.exit_code
     screen = Screen(Output.JSON if wants_json(arguments) else Output.TABLE)
     name = sys.argv[0].rpartition("/")[2]
     try:
@@ -93,7 +94,7 @@ def run(arguments: Sequence[str]) -> int:
 def wants_json(arguments: Sequence[str]) -> bool:
     """Whether the command line asks for JSON, also where the rest of it makes no sense."""
     last = "table"
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in zip(arguments, [*arguments, ""][1:], strict=True):
         flag, _, attached = argument.partition("=")
         value = following if argument in {"--output", "-o"} else attached if flag == "--output" else argument[2:]
         if flag in {"--output", "-o"} or argument.startswith("-o"):

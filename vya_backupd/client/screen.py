@@ -7,16 +7,14 @@ shown as escapes (``shown.plain``).
 from __future__ import annotations
 
 import enum
+import io
 import json
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, TextIO
 
 from vya_backupd.client import shown
 from vya_backupd.errors import VyaError
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 
 class Output(enum.StrEnum):
@@ -61,22 +59,11 @@ class Screen:
 
     def table(self, titles: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Sequence[str] = ()) -> None:
         """A table on stdout; columns named in ``right`` are aligned to the right."""
-        if not rows:
-            return
-        from rich.console import Console
-
-        console = self._console() if sys.stdout.isatty() else Console(width=_WIDE, highlight=False, soft_wrap=True)
-        console.print(_table(titles, rows, right, boxed=sys.stdout.isatty()))
+        _print_table(sys.stdout, titles, rows, right)
 
     def table_aside(self, titles: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Sequence[str] = ()) -> None:
         """A table that is a message, not the answer: on stderr."""
-        if not rows:
-            return
-        from rich.console import Console
-
-        tty = sys.stderr.isatty()
-        console = Console(stderr=True, width=None if tty else _WIDE, highlight=False, soft_wrap=not tty)
-        console.print(_table(titles, rows, right, boxed=tty))
+        _print_table(sys.stderr, titles, rows, right)
 
     def facts(self, pairs: Sequence[tuple[str, Any]]) -> None:
         """Names and values, one pair a line, on stdout."""
@@ -99,11 +86,18 @@ class Screen:
         if error.hint:
             self.say(f"hint:  {shown.paragraphs(error.hint)}")
 
-    @staticmethod
-    def _console() -> Console:
-        from rich.console import Console
 
-        return Console(highlight=False)
+def _print_table(stream: TextIO, titles: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[str]) -> None:
+    if not rows:
+        return
+    from rich.console import Console
+
+    if stream.isatty():
+        Console(file=stream, highlight=False).print(_table(titles, rows, right, boxed=True))
+        return
+    page = io.StringIO()
+    Console(file=page, width=_WIDE, highlight=False).print(_table(titles, rows, right, boxed=False))
+    print("\n".join(line.rstrip() for line in page.getvalue().splitlines()), file=stream, flush=True)
 
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[str], *, boxed: bool) -> Any:

@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vya_backupd.config.credentials import Credentials, Location
 
 
 @contextmanager
@@ -40,16 +43,11 @@ def _like_ctrl_c(number: int, frame: FrameType | None) -> None:
 
 def validate(config: str) -> dict[str, Any]:
     """Load configuration and credentials, and count what they name. Raises ConfigError listing every mistake."""
-    from vya_backupd.config.credentials import load_instances
+    from vya_backupd.config import credentials
     from vya_backupd.config.load import load
 
-    loaded = load(Path(config))
-    instances = load_instances(loaded)
-    return {
-        "config": config,
-        "valid": True,
-        "instances": [{"id": item.id, "type": item.kind.value, "enabled": item.enabled} for item in instances],
-    }
+    found = credentials.read(credentials.location(load(Path(config))))
+    return {"config": config, "valid": True, **_described(found)}
 
 
 def show_config(config: str) -> dict[str, Any]:
@@ -57,3 +55,50 @@ def show_config(config: str) -> dict[str, Any]:
     from vya_backupd.config.load import load, show
 
     return dict(show(load(Path(config))))
+
+
+def encrypt_credentials(plain: Path, output: Path, method: str, key_file: Path | None) -> dict[str, Any]:
+    """Make a credentials file from a plain one. Raises ConfigError."""
+    from vya_backupd.config import credentials
+    from vya_backupd.config.keys import KeyMethod
+
+    made = credentials.encrypt(plain, credentials.Location(output, key_file), KeyMethod(method))
+    return {"file": str(output), **_described(made)}
+
+
+def check_credentials(config: str, file: Path | None, key_file: Path | None) -> dict[str, Any]:
+    """Read the credentials file and its key. Raises ConfigError listing every mistake."""
+    from vya_backupd.config import credentials
+
+    place = _place(config, file, key_file)
+    return {"file": str(place.file), **_described(credentials.read(place))}
+
+
+def rotate_credentials(
+    config: str, file: Path | None, key_file: Path | None, method: str | None, old_hostname: str | None
+) -> dict[str, Any]:
+    """Re-encrypt the credentials file with a new key. Raises ConfigError; nothing was changed then."""
+    from vya_backupd.config import credentials
+    from vya_backupd.config.keys import KeyMethod
+
+    place = _place(config, file, key_file)
+    made = credentials.rotate(place, KeyMethod(method) if method else None, old_hostname=old_hostname)
+    return {"file": str(place.file), **_described(made)}
+
+
+def _place(config: str, file: Path | None, key_file: Path | None) -> Location:
+    """Where the credentials are: as the configuration says, unless the file itself is named."""
+    from vya_backupd.config import credentials
+    from vya_backupd.config.load import load
+
+    return credentials.Location(file, key_file) if file else credentials.location(load(Path(config)))
+
+
+def _described(found: Credentials) -> dict[str, Any]:
+    """What may be told of credentials: everything but the logins."""
+    return {
+        "key_derivation": str(found.keyring.method),
+        "key_source": found.keyring.source,
+        "instances": [{"id": item.id, "type": str(item.kind), "enabled": item.enabled} for item in found.instances],
+        "warnings": list(found.warnings),
+    }

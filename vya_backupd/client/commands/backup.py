@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
         app,
         "backup",
         examples=(
-            "vyactl backup                                  every database of every instance, and their users",
+            "vyactl backup    # every database of every instance, and their users",
             "vyactl backup --instance prod-pg --database shop,crm",
             "vyactl backup --parallel --workers 4 --compression 9",
             "vyactl backup --list-databases",

@@ -18,7 +18,7 @@ BackupId = Annotated[str, typer.Argument(metavar="ID", help="The backup's id, as
 
 def register(app: typer.Typer) -> None:
     """Add the group to the program."""
-    group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+    group = typer.Typer(rich_markup_mode=None)
     app.add_typer(group, name="backups", help="List, show, hold, release and delete backups.")
     command(
         group,

@@ -15,7 +15,7 @@ from vya_backupd.errors import VyaError
 
 def register(app: typer.Typer) -> None:
     """Add the group to the program."""
-    group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+    group = typer.Typer(rich_markup_mode=None)
     app.add_typer(group, name="config", help="Check the configuration and the way to the servers.")
     command(
         group,
@@ -51,6 +51,8 @@ def validate(session: Session, config: ConfigOption = None) -> int:
     rows = [(item["id"], item["type"], shown.yes_no(item["enabled"])) for item in record["instances"]]
     session.screen.table(("INSTANCE", "TYPE", "ENABLED"), rows)
     session.screen.say(f"{record['config']}: valid, {shown.count(len(rows), 'instance')}")
+    for warning in record["warnings"]:
+        session.screen.say(f"warning: {shown.plain(warning)}")
     return 0
 
 

@@ -36,7 +36,7 @@ CredentialsFile = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the group to the program."""
-    group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+    group = typer.Typer(rich_markup_mode=None)
     app.add_typer(group, name="credentials", help="Encrypt, check and rotate the credentials file.")
     command(
         group,
@@ -81,19 +81,57 @@ def encrypt(
     says otherwise. 'hostname-based' is for files that other tools must read: a host name is no secret. Delete the
     plain input afterwards.
     """
-    raise NotImplementedError
+    from vya_backupd.client import standalone
+
+    record = standalone.encrypt_credentials(input_, output, method.value, key_file)
+    _tell(session, record, f"{record['file']}: encrypted")
+    return 0
 
 
 def check(session: Session, file: CredentialsFile = None, key_file: KeyFile = None, config: ConfigOption = None) -> int:
     """Check that the credentials file can be read: its mode, its form, its key. No server is asked."""
-    raise NotImplementedError
+    from vya_backupd.client import standalone
+
+    record = standalone.check_credentials(config or DEFAULT_CONFIG, file, key_file)
+    _tell(session, record, f"{record['file']}: readable, {shown.count(len(record['instances']), 'instance')}")
+    return 0
 
 
 def rotate(
-    session: Session, file: CredentialsFile = None, key_file: KeyFile = None, config: ConfigOption = None
+    session: Session,
+    file: CredentialsFile = None,
+    key_file: KeyFile = None,
+    config: ConfigOption = None,
+    method: Annotated[
+        KeyMethod | None, typer.Option("--method", help="Change where the key comes from. [default: as it is]")
+    ] = None,
+    old_hostname: Annotated[
+        str | None,
+        typer.Option("--old-hostname", metavar="NAME", help="What the machine was called when the file was written."),
+    ] = None,
 ) -> int:
     """Re-encrypt the credentials file with a new key, atomically.
 
-    The old key stays in the key file behind the new one, so that older copies of the file can still be read.
+    A key file gets a new random key; the old keys stay behind it, so that older copies of the file can still be read.
+    With a key from systemd or the environment, put the new key first there, then rotate. A file encrypted with the
+    host name moves to a key file, unless --method says otherwise.
     """
-    raise NotImplementedError
+    from vya_backupd.client import standalone
+
+    record = standalone.rotate_credentials(
+        config or DEFAULT_CONFIG, file, key_file, method.value if method else None, old_hostname
+    )
+    _tell(session, record, f"{record['file']}: encrypted anew")
+    return 0
+
+
+def _tell(session: Session, record: dict[str, Any], text: str) -> None:
+    """The record, or its instances, the key's origin and what to look at."""
+    if session.screen.is_json:
+        session.screen.json(record)
+        return
+    rows = [(item["id"], item["type"], shown.yes_no(item["enabled"])) for item in record["instances"]]
+    session.screen.table(("INSTANCE", "TYPE", "ENABLED"), rows)
+    session.screen.say(f"{text}; key: {record['key_derivation']}, {shown.plain(record['key_source'])}")
+    for warning in record["warnings"]:
+        session.screen.say(f"warning: {shown.plain(warning)}")

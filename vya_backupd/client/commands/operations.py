@@ -19,7 +19,7 @@ OperationId = Annotated[str, typer.Argument(metavar="ID", help="The operation's 
 
 def register(app: typer.Typer) -> None:
     """Add the groups to the program."""
-    group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+    group = typer.Typer(rich_markup_mode=None)
     app.add_typer(group, name="operations", help="List, show, watch and cancel operations.")
     command(group, "list", examples=("vyactl operations list", "vyactl operations list --state failed --limit 50"))(
         list_operations
@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
     command(group, "show", examples=("vyactl operations show ID",), exits=(4,))(show)
     command(group, "watch", examples=("vyactl operations watch ID",), exits=(3, 4, 5, 6, 78, 130))(watch)
     command(group, "cancel", examples=("vyactl operations cancel ID",), exits=(4, 6))(cancel)
-    catalog = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+    catalog = typer.Typer(rich_markup_mode=None)
     app.add_typer(catalog, name="catalog", help="Care for the catalog.")
     command(catalog, "rebuild", examples=("vyactl catalog rebuild",), exits=(3, 6, 130))(rebuild)
 
