@@ -21,4 +21,4 @@ def readable_caches() -> list[Path]:
     folders = [server_cache()]
     if not os.environ.get("VYA_SERVER_CACHE"):
         folders.append(Path("/var/cache/vya_backupdb/servers"))
-    return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
+    return [folder for folder in dict.fromkeys(folders) if os.access(folder, os.R_OK | os.X_OK)]
