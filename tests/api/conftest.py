@@ -87,8 +87,8 @@ def start_control(open_folder: Path) -> Iterator[Callable[..., contextlib.Abstra
     @contextlib.asynccontextmanager
     async def start(operators: tuple[str, ...] = (), viewers: tuple[str, ...] = ()) -> AsyncIterator[Control]:
         path, service, access = open_folder / "control.sock", RecordedService(), Access(operators, viewers)
-        first, *others = [*access.operator_gids, *access.viewer_gids] or [None]
-        sock = bind_unix(path, group=first, more_groups=tuple(gid for gid in others if gid is not None))
+        groups = [*access.operator_gids, *access.viewer_gids]
+        sock = bind_unix(path, group=groups[0] if groups else None, more_groups=tuple(groups[1:]))
         site = Site(control_app(service, access), sock, max_connections=20)
         await site.start()
         async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path))) as session:

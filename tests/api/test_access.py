@@ -35,7 +35,8 @@ async def test_supplementary_groups_decide_the_role(start_control: Any, two_grou
     async with start_control((operators.gr_name,), (viewers.gr_name,)) as control:
 
         async def ask(groups: list[int], method: str, route: str, gid: int = NOBODY) -> int:
-            return (await control.ask_as(NOBODY, gid, groups, method, route))[0]
+            status: int = (await control.ask_as(NOBODY, gid, groups, method, route))[0]
+            return status
 
         assert await ask([], "GET", "/v1/status") == 0
         assert await ask([operators.gr_gid], "POST", "/v1/backups/b1/release") == 200

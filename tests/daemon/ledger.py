@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -40,8 +40,13 @@ class MemoryLedger:
         event: Event,
         error: dict[str, Any] | None = None,
         result: dict[str, Any] | None = None,
+        unfinished: State | None = None,
     ) -> Operation:
         old = self.operations[operation_id]
+        if unfinished is not None:
+            ended = (replace(step, state=unfinished, error=step.error or error) for step in old.steps)
+            steps = tuple(new if not is_final(now.state) else now for now, new in zip(old.steps, ended, strict=True))
+            old = replace(old, steps=steps)
         state = advance(old.state, to)
         self._write(event)
         moved = replace(old, state=state, error=error, result=result or {})
@@ -63,3 +68,15 @@ class MemoryLedger:
 
     async def get(self, operation_id: str) -> Operation | None:
         return self.operations.get(operation_id)
+
+    async def interrupt_running(self, error: dict[str, Any], report: Callable[[Operation], Event]) -> list[Operation]:
+        running = [operation for operation in self.operations.values() if operation.state is State.RUNNING]
+        return [
+            await self.advance(
+                each.id, State.INTERRUPTED, event=report(each), error=error, unfinished=State.INTERRUPTED
+            )
+            for each in running
+        ]
+
+    async def queued(self) -> list[Operation]:
+        return [operation for operation in self.operations.values() if operation.state is State.QUEUED]

@@ -116,7 +116,9 @@ async def test_a_backup_of_two_databases_is_recorded_step_by_step() -> None:
     ]
     facts = ledger.events[-1].data["instances"]["pg"]
     assert facts["size_bytes"] == 7
-    assert (facts["engine"], facts["state"], facts["steps"], facts["succeeded"]) == ("postgresql", "partial", 2, 1)
+    assert (facts["engine"], facts["state"]) == ("postgresql", "partial")
+    assert facts["steps"] == {"succeeded": 1, "failed": 1}
+    assert facts["errors"] == {"login_refused": 1}
 
 
 async def test_operations_of_one_instance_run_one_after_the_other_and_others_beside_them() -> None:
@@ -194,8 +196,8 @@ async def test_cancelling_stops_the_work_and_ends_its_open_steps() -> None:
     assert [step.state for step in last.steps] == [State.SUCCEEDED, State.CANCELLED, State.CANCELLED]
     assert last.error is not None
     assert last.error["message"] == "cancelled by uid:7"
-    assert last.steps[2].error is not None
-    assert last.steps[2].error["database"] == "c"
+    assert last.steps[2].error == last.error
+    assert ledger.operations[operation.id] == last
     assert ledger.events[-1].actor == "uid:7"
 
 
@@ -304,6 +306,39 @@ async def test_a_catalog_that_stays_broken_does_not_stop_the_queue(monkeypatch: 
         ledger.broken = None
         await queue.submit(OperationKind.BACKUP, {"name": "2"}, "me")
         await until(lambda: "+2" in handler.diary)
+
+
+async def test_an_operation_that_fails_before_it_has_steps_counts_for_its_instances() -> None:
+    async def run(work: Work) -> dict[str, Any]:
+        raise ServerError("down", code="connection_refused")
+
+    ledger = MemoryLedger()
+    async with running(ScriptedHandler(run), ledger) as queue:
+        await ended(queue, (await queue.submit(OperationKind.BACKUP, {"keys": ["instance:pg", "other"]}, "me")).id)
+    facts = ledger.events[-1].data["instances"]
+    assert list(facts) == ["pg"]
+    assert (facts["pg"]["state"], facts["pg"]["errors"]) == ("failed", {"connection_refused": 1})
+
+
+async def test_what_a_dead_daemon_left_is_closed_at_start() -> None:
+    ledger = MemoryLedger()
+    queue = OperationQueue(ledger, {}, concurrency=1, now=lambda: datetime.now(UTC))
+    now = datetime.now(UTC)
+    steps = (Step("pg", "a", State.SUCCEEDED), Step("pg", "b", State.RUNNING))
+    for number, state in enumerate((State.SUCCEEDED, State.RUNNING, State.QUEUED)):
+        operation = Operation(
+            str(number), OperationKind.BACKUP, state, {}, now, "me", steps=steps if number == 1 else ()
+        )
+        ledger.operations[operation.id] = operation
+    assert [operation.id for operation in await queue.recover()] == ["1", "2"]
+    assert [operation.state for operation in ledger.operations.values()] == [
+        State.SUCCEEDED,
+        State.INTERRUPTED,
+        State.INTERRUPTED,
+    ]
+    assert [step.state for step in ledger.operations["1"].steps] == [State.SUCCEEDED, State.INTERRUPTED]
+    assert ledger.events[0].data["instances"]["pg"]["steps"] == {"succeeded": 1, "interrupted": 1}
+    assert await queue.recover() == []
 
 
 async def test_a_key_is_queued_once_and_requests_are_refused_before_they_are_queued() -> None:

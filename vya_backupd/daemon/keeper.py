@@ -91,6 +91,9 @@ async def _record(entry: RunningOperation, ended: _Outcome, now: Callable[[], da
         except Exception as error:  # noqa: BLE001 - offered again, and said at the end
             _log.exception("operation.outcome_not_recorded", operation=entry.operation.id, attempt=attempt + 1)
             failure = error
+            if isinstance(error, ValueError):
+                # The record has moved on without us: offering the same move again cannot help.
+                break
             await asyncio.sleep(0.1 * 2**attempt)
         else:
             return
@@ -113,7 +116,6 @@ async def _record_once(entry: RunningOperation, ended: _Outcome) -> None:
         state, error = entry.ending.state, entry.ending.error
     if error is None:
         error = VyaError("the work ended with unfinished steps", hint="a defect: please report it with the log")
-    await entry.end_steps(state, error)
     await entry.move(state, error=error, result=ended.result)
 
 

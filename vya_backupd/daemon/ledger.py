@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from vya_backupd.model.event import Event
@@ -23,8 +23,9 @@ class Ledger(Protocol):
         event: Event,
         error: dict[str, Any] | None = None,
         result: dict[str, Any] | None = None,
+        unfinished: State | None = None,
     ) -> Operation:
-        """Move an operation; ``event.at`` becomes its start or end.
+        """Move an operation; ``event.at`` becomes its start or end. Steps that have not ended go to ``unfinished``.
 
         Raises:
             ValueError: the move is not allowed.
@@ -38,3 +39,11 @@ class Ledger(Protocol):
 
     async def get(self, operation_id: str) -> Operation | None:
         """The operation with its steps."""
+
+    async def interrupt_running(
+        self, error: dict[str, Any], report: Callable[[Operation], Event]
+    ) -> Sequence[Operation]:
+        """Close what a dead daemon left running, with the event that ``report`` makes of each."""
+
+    async def queued(self) -> Sequence[Operation]:
+        """Operations that wait, the first submitted first."""

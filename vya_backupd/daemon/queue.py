@@ -11,9 +11,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from vya_backupd.daemon.facts import finished_facts
 from vya_backupd.daemon.keeper import interrupted, see_through, shielded
 from vya_backupd.daemon.ledger import Ledger
 from vya_backupd.daemon.running import Ending, RunningOperation
@@ -149,6 +151,34 @@ class OperationQueue:
         return tuple(progress for entry in self._active.values() for progress in entry.latest_progress)
 
     # running and stopping
+
+    async def recover(self) -> list[Operation]:
+        """Close what an earlier daemon left behind; call it once, before ``run``. Returns what was interrupted.
+
+        What was waiting is closed too: nobody may be surprised by a restore that was asked for before a crash. A slot
+        of the schedule goes on as its next attempt, which is the scheduler's to submit.
+        """
+        error = interrupted("the daemon ended while this ran")
+
+        def report(operation: Operation) -> Event:
+            facts = finished_facts(
+                replace(operation, error=error.to_json()), State.INTERRUPTED, engine_of=self._engine_of
+            )
+            return Event("operation.finished", self._now(), operation.id, data=facts)
+
+        closed = list(await self._ledger.interrupt_running(error.to_json(), report))
+        for operation in await self._ledger.queued():
+            not_begun = interrupted("the daemon ended before this began").to_json()
+            closed.append(
+                await self._ledger.advance(
+                    operation.id,
+                    State.INTERRUPTED,
+                    event=report(operation),
+                    error=not_begun,
+                    unfinished=State.INTERRUPTED,
+                )
+            )
+        return closed
 
     async def run(self) -> None:
         """Run what is submitted, until ``close`` was called and the last operation is on record."""

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from vya_backupd.daemon.facts import finished_facts
 from vya_backupd.daemon.ledger import Ledger
 from vya_backupd.daemon.watching import Update, Watch
 from vya_backupd.errors import VyaError
 from vya_backupd.model.event import Event
-from vya_backupd.model.operation import MOVES, Operation, Progress, State, Step, advance, is_final, outcome
+from vya_backupd.model.operation import MOVES, Operation, Progress, State, Step, advance, is_final
 from vya_backupd.operations.work import Handler
 
 PROGRESS_PERIOD = 0.2
@@ -153,13 +154,8 @@ class RunningOperation:
         for watch in self._watches:
             watch.put(update)
 
-    async def end_steps(self, state: State, error: VyaError) -> None:
-        """Give every unfinished step the same end."""
-        for step in [step for step in self._steps.values() if not is_final(step.state)]:
-            await self.step_finished(step.instance, step.database, state, error=_copy(error))
-
     async def move(self, to: State, *, error: VyaError | None = None, result: dict[str, Any] | None = None) -> None:
-        """Move the operation and record it with its event; watchers hear of the end from ``close``.
+        """Move the operation and record it with its event; steps left open end with it, with the same error.
 
         Raises:
             ValueError: the move is not allowed.
@@ -167,8 +163,15 @@ class RunningOperation:
         """
         advance(self.operation.state, to)
         record = error.to_json() if error else None
-        event = self._event("operation.finished" if is_final(to) else "operation.started", self._facts(to, record))
-        await self._ledger.advance(self.operation.id, to, event=event, error=record, result=result)
+        if not is_final(to):
+            event = self._event("operation.started", {"state": str(to)})
+            await self._ledger.advance(self.operation.id, to, event=event, error=record, result=result)
+        else:
+            event = self._event("operation.finished", self._finished(to, record))
+            await self._ledger.advance(
+                self.operation.id, to, event=event, error=record, result=result, unfinished=_end_of_step(to)
+            )
+            self._end_open_steps(_end_of_step(to), record)
         self.ended_as(to, event.at, record, result)
 
     def ended_as(
@@ -209,29 +212,17 @@ class RunningOperation:
         facts = {"kind": str(self.operation.kind), **data}
         return Event(name, self._now(), self.operation.id, instance, database, actor, facts)
 
-    def _facts(self, to: State, error: dict[str, Any] | None) -> dict[str, Any]:
-        facts: dict[str, Any] = {"state": str(to)}
-        if error:
-            facts["error_code"] = error["code"]
-        if is_final(to):
-            facts["instances"] = {instance: self._instance_facts(instance) for instance in self._instances()}
-        return facts
+    def _finished(self, to: State, error: dict[str, Any] | None) -> dict[str, Any]:
+        seconds = {instance: ended - began for instance, (began, ended) in self._spans.items()}
+        operation = replace(self.current(), error=error)
+        return finished_facts(operation, to, keys=self.keys, engine_of=self._engine_of, seconds=seconds)
 
-    def _instances(self) -> list[str]:
-        return list(dict.fromkeys(step.instance for step in self._steps.values()))
-
-    def _instance_facts(self, instance: str) -> dict[str, Any]:
-        """One instance's part of the operation, for whoever observes its end. Seconds are of wall time."""
-        steps = [step for step in self._steps.values() if step.instance == instance]
-        began, ended = self._spans.get(instance, (0.0, 0.0))
-        return {
-            "engine": self._engine_of(instance),
-            "state": str(outcome([step.state for step in steps])),
-            "steps": len(steps),
-            "succeeded": sum(step.state is State.SUCCEEDED for step in steps),
-            "size_bytes": sum(int(step.detail.get("size_bytes", 0)) for step in steps),
-            "duration_seconds": round(ended - began, 3),
-        }
+    def _end_open_steps(self, state: State, error: dict[str, Any] | None) -> None:
+        """Show open steps as the catalog has just ended them: all of them in one transaction."""
+        for key, step in list(self._steps.items()):
+            if not is_final(step.state):
+                self._steps[key] = replace(step, state=state, error=step.error or error)
+                self.publish(self._steps[key])
 
     def _ended(self, key: StepKey) -> bool:
         return self.done.is_set() or (key in self._steps and is_final(self._steps[key].state))
@@ -251,6 +242,6 @@ class RunningOperation:
             self.publish(newest)
 
 
-def _copy(error: VyaError) -> VyaError:
-    """The same error without its place, since ``at`` writes the place into it."""
-    return type(error)(error.message, code=error.code, hint=error.hint, retryable=error.retryable)
+def _end_of_step(end: State) -> State:
+    """How a step that was left open ends with its operation."""
+    return end if end in {State.CANCELLED, State.INTERRUPTED} else State.FAILED
