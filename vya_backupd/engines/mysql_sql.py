@@ -1,0 +1,75 @@
+"""SQL around a restore into MySQL or MariaDB: create, drop, look."""
+
+# Every value goes through quote or literal: DDL takes no parameters.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from vya_backupd.errors import UsageError
+from vya_backupd.model.instance import EngineKind
+
+_NAME = re.compile(r"[A-Za-z0-9_]+\Z")
+
+
+def quote(name: str) -> str:
+    """An identifier in backticks."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def literal(text: str) -> str:
+    """A string constant that means the same in every sql_mode: in hex."""
+    if not text:
+        return "''"
+    return "_utf8mb4 0x" + text.encode("utf-8").hex()
+
+
+def comment(text: str) -> str:
+    """A string constant where hex is not allowed; right unless NO_BACKSLASH_ESCAPES is on."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def create_database(database: str, properties: Mapping[str, str], kind: EngineKind) -> list[str]:
+    """CREATE DATABASE with the recorded character set, collation, and the vendor's own extra.
+
+    ``properties``: character_set, collation; MariaDB comment; MySQL encryption (YES or NO).
+    """
+    clauses = [f"CREATE DATABASE {quote(database)}"]
+    for key, clause in (("character_set", "CHARACTER SET"), ("collation", "COLLATE")):
+        value = properties.get(key)
+        if value:
+            if not _NAME.match(value):
+                raise UsageError(f"{value!r} is no name of a {key.replace('_', ' ')}")
+            clauses.append(f"{clause} {value}")
+    if kind is EngineKind.MARIADB and properties.get("comment"):
+        clauses.append(f"COMMENT {comment(properties['comment'])}")
+    if kind is EngineKind.MYSQL and properties.get("encryption") == "YES":
+        clauses.append("ENCRYPTION 'Y'")
+    return [" ".join(clauses)]
+
+
+def drop_database(database: str) -> list[str]:
+    """DROP DATABASE IF EXISTS."""
+    return [f"DROP DATABASE IF EXISTS {quote(database)}"]
+
+
+def exists(database: str) -> str:
+    """1 or 0."""
+    return f"SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {literal(database)}"
+
+
+def object_count(database: str) -> str:
+    """How many tables, views, sequences, routines and events a database has (triggers need tables)."""
+    parts = (
+        f"(SELECT COUNT(*) FROM information_schema.{table} WHERE {column} = {literal(database)})"
+        for table, column in (("TABLES", "TABLE_SCHEMA"), ("ROUTINES", "ROUTINE_SCHEMA"), ("EVENTS", "EVENT_SCHEMA"))
+    )
+    return "SELECT " + " + ".join(parts)
+
+
+def sessions(database: str, kind: EngineKind) -> str:
+    """How many client sessions other than ours have chosen a database."""
+    view = "performance_schema.processlist" if kind is EngineKind.MYSQL else "information_schema.PROCESSLIST"
+    return f"SELECT COUNT(*) FROM {view} WHERE DB = {literal(database)} AND ID <> CONNECTION_ID()"

@@ -1,0 +1,125 @@
+"""The rules by which ``stderr.classify`` reads each vendor's tools and servers. Texts are those of the C locale."""
+
+from __future__ import annotations
+
+from vya_backupd.engines.stderr import (
+    HINT_BUSY,
+    HINT_CONNECT,
+    HINT_LOCK,
+    HINT_LOGIN,
+    HINT_LOST,
+    HINT_RIGHT,
+    HINT_TLS,
+    rule,
+)
+
+POSTGRESQL_RULES = (
+    rule(
+        r"password authentication failed|no password supplied|role \".*\" (does not exist|is not permitted to log in)"
+        r"|(peer|ident|gss|ldap|pam|cert|certificate|radius) authentication failed|no pg_hba\.conf entry"
+        r"|pg_hba\.conf rejects connection",
+        "login_refused",
+        HINT_LOGIN,
+    ),
+    rule(
+        r"certificate verify failed|server does not support SSL|SSL error|SSL connection is required"
+        r"|root certificate file .* does not exist|could not load|server certificate for .* does not match host name"
+        r"|tls alert|private key file",
+        "tls_failed",
+        HINT_TLS,
+    ),
+    rule(r"database \".*\" does not exist", "unknown_database", "It may have been dropped or renamed meanwhile."),
+    rule(
+        r"too many clients|remaining connection slots|too many connections",
+        "connection_refused",
+        HINT_BUSY,
+        retryable=True,
+    ),
+    rule(r"the database system is (starting up|not yet accepting)", "connection_refused", HINT_CONNECT, retryable=True),
+    rule(
+        r"server closed the connection unexpectedly|terminating connection|the database system is (shutting down|in recovery)"
+        r"|connection to server was lost|could not (receive|send) data|lost synchronization with server"
+        r"|connection reset by peer|ssl connection has been closed",
+        "server_lost",
+        HINT_LOST,
+        retryable=True,
+    ),
+    rule(
+        r"connection refused|could not translate host name|failed to resolve host|timeout expired|no route to host|network is unreachable"
+        r"|connection timed out|is the server running|could not connect to server",
+        "connection_refused",
+        HINT_CONNECT,
+        retryable=True,
+    ),
+    rule(
+        r"conflict with recovery",
+        "server_error",
+        "The standby cancelled the dump to apply changes: set hot_standby_feedback or max_standby_streaming_delay there.",
+        retryable=True,
+    ),
+    rule(r"due to lock timeout|could not obtain lock", "lock_timeout", HINT_LOCK, retryable=True),
+    rule(r"deadlock detected", "lock_timeout", HINT_LOCK, retryable=True),
+    rule(
+        r"row-level security polic",
+        "insufficient_privilege",
+        "Give the backup account BYPASSRLS: without it rows would be missing from the dump.",
+    ),
+    rule(
+        r"permission denied|must be (superuser|owner)|only (superusers|roles with)",
+        "insufficient_privilege",
+        HINT_RIGHT,
+    ),
+    rule(
+        r"max_locks_per_transaction",
+        "server_error",
+        "The database has more tables than the server can lock at once: raise max_locks_per_transaction.",
+    ),
+    rule(
+        r"server version mismatch",
+        "tool_missing",
+        "The dump program is older than the server: install the server's own version, or name it under tools.postgresql.",
+    ),
+    rule(r"no space left on device|disk full", "server_error", "A disk of the server is full."),
+)
+
+MYSQL_RULES = (
+    rule(
+        r"\b(1045|1698|1862|1820|2059|2061|3118|4151|1251|1130)\b.{0,12}(:|\()|access denied for user .*using password",
+        "login_refused",
+        HINT_LOGIN,
+    ),
+    rule(r"\b2026\b|SSL connection error|certificate verif|require_secure_transport|\b3159\b", "tls_failed", HINT_TLS),
+    rule(r"\b1049\b|unknown database", "unknown_database", "It may have been dropped or renamed meanwhile."),
+    rule(r"\b(1040|1203|1226|1129)\b.{0,12}(:|\()", "connection_refused", HINT_BUSY, retryable=True),
+    rule(
+        r"\b(2006|2013|2055|1053|1927|1317|1152|1158|1159|1160|1161|4031)\b.{0,12}(:|\()|lost connection|server has gone away",
+        "server_lost",
+        HINT_LOST,
+        retryable=True,
+    ),
+    rule(r"\b(2002|2003|2005|2001)\b.{0,12}(:|\()", "connection_refused", HINT_CONNECT, retryable=True),
+    rule(r"\b(1205|1213|1207)\b.{0,12}(:|\()", "lock_timeout", HINT_LOCK, retryable=True),
+    rule(
+        r"\b1412\b|table definition has changed",
+        "server_error",
+        "A table was altered while it was being dumped: the step is tried again.",
+        retryable=True,
+    ),
+    rule(
+        r"\b(3024|1969|1028)\b.{0,12}(:|\()",
+        "server_error",
+        "The server limits the time of statements.",
+        retryable=True,
+    ),
+    rule(
+        r"\b(1153|2020)\b.{0,12}(:|\()|max_allowed_packet",
+        "server_error",
+        "A value is larger than the server's max_allowed_packet: raise it there.",
+    ),
+    rule(
+        r"\b(1044|1142|1143|1227|1370|1419|1611)\b.{0,12}(:|\()|insufficient privileges|access denied",
+        "insufficient_privilege",
+        HINT_RIGHT,
+    ),
+    rule(r"\b(1021|1114)\b.{0,12}(:|\()|errno: 28", "server_error", "A disk of the server is full."),
+)

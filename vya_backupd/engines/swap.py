@@ -1,0 +1,40 @@
+"""An exchange of two databases, as steps that each know their own way back. Nothing here runs anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class SwapStep:
+    """One statement that goes one step forward, and the one that takes exactly this step back (empty: nothing to undo).
+
+    One statement happens or does not. ``database`` is the database to be connected to (None: the maintenance
+    database).
+    """
+
+    what: str
+    statement: str
+    undo: str = ""
+    database: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SwapPlan:
+    """Steps in order. When one fails, the undo of those before it, last first, brings the original back.
+
+    After a crash it is not known whether the last step begun took place: then its undo is tried as well, and may fail.
+    ``aside`` is the name that the original has afterwards; ``cleanup`` removes it.
+    """
+
+    aside: str
+    steps: tuple[SwapStep, ...]
+    cleanup: tuple[str, ...] = ()
+
+    def undo(self, done: int) -> tuple[SwapStep, ...]:
+        """Steps that take the first ``done`` steps back, in the order to run them."""
+        return tuple(
+            SwapStep(f"undo: {step.what}", step.undo, step.statement, step.database)
+            for step in reversed(self.steps[:done])
+            if step.undo
+        )

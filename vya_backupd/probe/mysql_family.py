@@ -1,0 +1,200 @@
+"""What we ask MySQL and MariaDB."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from vya_backupd.engines.globals import GlobalsTarget
+from vya_backupd.engines.mysql_globals import SYSTEM_ACCOUNTS, Account, quoted_account, script
+from vya_backupd.engines.tools import parse_numbers
+from vya_backupd.model.instance import DatabaseFacts, EngineKind, ServerFacts
+from vya_backupd.probe.connect import Row, Session
+from vya_backupd.probe.postgresql import listed
+
+_TRANSACTIONAL = frozenset({"INNODB", "ROCKSDB", "TOKUDB", "XTRADB", "NDBCLUSTER"})
+_NEEDED = ("SELECT", "SHOW VIEW", "TRIGGER", "EVENT")
+_GRANT = re.compile(r"GRANT (?P<rights>.+?) ON (?P<on>\S.*?) TO ", re.DOTALL)
+_SHORTEST_WRITE_TIMEOUT = 60
+
+
+async def server(session: Session) -> ServerFacts:
+    """Vendor, version, rights of the account, and settings that endanger a dump."""
+    text, comment, write_timeout = (
+        await session.rows("SELECT VERSION(), @@version_comment, @@global.net_write_timeout")
+    )[0]
+    vendor = EngineKind.MARIADB if "mariadb" in f"{text} {comment}".lower() else EngineKind.MYSQL
+    found = re.match(r"\d+(\.\d+)*", str(text))
+    version = parse_numbers(found.group()) if found else (0,)
+    grants = await _grants(session)
+    superuser = any(on == "*.*" and {"ALL PRIVILEGES", "SUPER"} & set(rights.split(", ")) for rights, on in grants)
+    warnings = []
+    if vendor is EngineKind.MARIADB and int(write_timeout) < _SHORTEST_WRITE_TIMEOUT:
+        warnings.append(f"net_write_timeout is {write_timeout} s: a dump that waits longer for a slow disk is cut off")
+    return ServerFacts(vendor, version, f"{text} ({comment})", superuser, tuple(warnings))
+
+
+async def databases(session: Session) -> list[str]:
+    """Every database that the account may see."""
+    return [str(name) for (name,) in await session.rows("SELECT SCHEMA_NAME FROM information_schema.SCHEMATA")]
+
+
+async def sizes(session: Session) -> dict[str, int]:
+    """Bytes of tables and indexes of each database, by the server's statistics."""
+    rows = await session.rows(
+        "SELECT TABLE_SCHEMA, SUM(COALESCE(DATA_LENGTH, 0) + COALESCE(INDEX_LENGTH, 0))"
+        " FROM information_schema.TABLES GROUP BY TABLE_SCHEMA"
+    )
+    return {str(name): int(size or 0) for name, size in rows}
+
+
+async def facts(session: Session, name: str, vendor: EngineKind) -> DatabaseFacts:
+    """Everything about one database."""
+    tables = await session.rows(
+        "SELECT TABLE_NAME, TABLE_TYPE, ENGINE, COALESCE(DATA_LENGTH, 0) + COALESCE(INDEX_LENGTH, 0)"
+        " FROM information_schema.TABLES WHERE TABLE_SCHEMA = :name",
+        name=name,
+    )
+    routines = await session.rows(
+        "SELECT ROUTINE_NAME, ROUTINE_DEFINITION IS NULL FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = :name",
+        name=name,
+    )
+    triggers = await session.value(
+        "SELECT COUNT(*) FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = :name", name=name
+    )
+    events = await session.value("SELECT COUNT(*) FROM information_schema.EVENTS WHERE EVENT_SCHEMA = :name", name=name)
+    return DatabaseFacts(
+        name=name,
+        size_bytes=sum(int(size) for *_, size in tables),
+        tables=tuple(sorted(str(table) for table, kind, *_ in tables if kind not in ("VIEW", "SYSTEM VIEW"))),
+        views_count=sum(kind == "VIEW" for _, kind, *_ in tables),
+        procedures_count=len(routines),
+        triggers_count=int(triggers),
+        events_count=int(events),
+        properties=await _properties(session, name, vendor),
+        warnings=(*_warnings(tables, routines), *await _missing_rights(session, name)),
+    )
+
+
+async def _properties(session: Session, name: str, vendor: EngineKind) -> dict[str, str]:
+    extra = {EngineKind.MYSQL: ("encryption", "DEFAULT_ENCRYPTION"), EngineKind.MARIADB: ("comment", "SCHEMA_COMMENT")}
+    key, column = extra[vendor]
+    # The column came with MySQL 8.0.16 and MariaDB 10.5; SELECT * gives what there is.
+    rows = await session.run(f"SHOW COLUMNS FROM information_schema.SCHEMATA LIKE '{column}'")
+    chosen = column if rows else "''"
+    row = (
+        await session.rows(
+            f"SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME, {chosen}"  # noqa: S608 - a column's name
+            " FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = :name",
+            name=name,
+        )
+    )[0]
+    named = zip(("character_set", "collation", key), row, strict=True)
+    return {each: str(value) for each, value in named if value}
+
+
+def _warnings(tables: Sequence[Row], routines: Sequence[Row]) -> list[str]:
+    warnings = []
+    loose = [str(name) for name, kind, engine, _ in tables if kind == "BASE TABLE" and _is_loose(engine)]
+    if loose:
+        warnings.append(f"not transactional, may change while being dumped: {listed(loose)}")
+    if hidden := [str(name) for name, unseen in routines if unseen]:
+        warnings.append(f"this account may not see the bodies of routines: {listed(hidden)}")
+    return warnings
+
+
+def _is_loose(engine: object) -> bool:
+    return engine is not None and str(engine).upper() not in _TRANSACTIONAL
+
+
+async def _grants(session: Session) -> list[tuple[str, str]]:
+    """(rights, object) pairs of the account's own grants."""
+    lines = [str(line) for (line,) in await session.run("SHOW GRANTS")]
+    found = [match for match in map(_GRANT.match, lines) if match]
+    return [(match["rights"], match["on"]) for match in found]
+
+
+async def _missing_rights(session: Session, name: str) -> list[str]:
+    """Rights on the database without which objects are silently left out of a dump."""
+    lines = [str(line) for (line,) in await session.run("SHOW GRANTS")]
+    if any(line.startswith(("GRANT `", "GRANT '")) for line in lines):
+        return []  # rights come through roles; what they give is not told here
+    held: set[str] = set()
+    for rights, on in await _grants(session):
+        if on == "*.*" or _pattern_fits(on, name):
+            held |= {right.strip() for right in rights.split(",")}
+    if "ALL PRIVILEGES" in held:
+        return []
+    missing = [right for right in _NEEDED if right not in held]
+    return (
+        [f"this account lacks {', '.join(missing)} on {name}: what it cannot see is not in a backup"] if missing else []
+    )
+
+
+def _pattern_fits(on: str, name: str) -> bool:
+    """Whether a grant on all of a database pattern covers a database; ``%`` and ``_`` are wildcards there, backslashes escape."""
+    found = re.match(r"`((?:[^`]|``)*)`\.\*$", on)
+    if found is None:
+        return False
+    parts = re.findall(r"\\.|%|_|.", found.group(1).replace("``", "`"), re.DOTALL)
+    wild = {"%": ".*", "_": "."}
+    pattern = "".join(wild.get(part) or re.escape(part[-1]) for part in parts)
+    return re.fullmatch(pattern, name, re.DOTALL) is not None
+
+
+async def globals_script(session: Session, facts: ServerFacts) -> bytes:
+    """Users, roles and grants as SQL.
+
+    Raises:
+        ServerError: ``insufficient_privilege`` when the account may not read them.
+    """
+    if facts.vendor is EngineKind.MARIADB:
+        accounts = await _mariadb_accounts(session)
+    else:
+        accounts = await _mysql_accounts(session)
+    return script(accounts, facts.vendor, facts.version_text)
+
+
+async def _mysql_accounts(session: Session) -> list[Account]:
+    # Without it password hashes come out as raw bytes, control characters and all.
+    await session.run("SET SESSION print_identified_with_as_hex = ON")
+    defaults: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for user, host, role, role_host in await session.rows(
+        "SELECT USER, HOST, DEFAULT_ROLE_USER, DEFAULT_ROLE_HOST FROM mysql.default_roles ORDER BY 1, 2, 3, 4"
+    ):
+        defaults.setdefault((user, host), []).append((role, role_host))
+    accounts = []
+    for user, host in await session.rows("SELECT User, Host FROM mysql.user ORDER BY User, Host"):
+        if user not in SYSTEM_ACCOUNTS:
+            create, grants = await _told(session, quoted_account(user, host))
+            accounts.append(Account(user, host, create, grants, tuple(defaults.get((user, host), ()))))
+    return accounts
+
+
+async def _mariadb_accounts(session: Session) -> list[Account]:
+    rows = await session.rows("SELECT User, Host, is_role FROM mysql.user ORDER BY is_role DESC, User, Host")
+    accounts = []
+    for user, host, is_role in rows:
+        if user in SYSTEM_ACCOUNTS or (is_role == "Y" and str(user).upper() == "PUBLIC"):
+            continue
+        if is_role == "Y":
+            name = quoted_account(user, "")
+            grants = [str(line) for (line,) in await session.run(f"SHOW GRANTS FOR {name}")]
+            accounts.append(Account(user, "", None, tuple(grants)))
+        else:
+            accounts.append(Account(user, host, *await _told(session, quoted_account(user, host))))
+    return accounts
+
+
+async def _told(session: Session, name: str) -> tuple[str, tuple[str, ...]]:
+    """CREATE USER and grants of an account."""
+    create = str((await session.run(f"SHOW CREATE USER {name}"))[0][0])
+    grants = tuple(str(line) for (line,) in await session.run(f"SHOW GRANTS FOR {name}"))
+    return create, grants
+
+
+async def globals_target(session: Session) -> GlobalsTarget:
+    """Accounts that exist, and who we are."""
+    rows = await session.rows("SELECT User, Host FROM mysql.user")
+    login = str(await session.value("SELECT CURRENT_USER()"))
+    return GlobalsTarget(roles=frozenset(f"{user}@{host}" for user, host in rows), login=login)

@@ -1,0 +1,148 @@
+"""What we ask PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vya_backupd.engines.globals import GlobalsTarget
+from vya_backupd.model.instance import DatabaseFacts, EngineKind, ServerFacts
+from vya_backupd.probe.connect import Session
+
+_OURS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
+_NO_EXTENSION = (
+    "NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d"
+    " WHERE d.classid = '{catalog}'::regclass AND d.objid = {oid} AND d.deptype = 'e')"
+)
+_RELATIONS = f"""
+    SELECT n.nspname, c.relname, c.relkind::text,
+           c.relrowsecurity AND (c.relforcerowsecurity OR NOT pg_catalog.pg_has_role(c.relowner, 'USAGE')),
+           pg_catalog.has_table_privilege(c.oid, 'SELECT')
+      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+     WHERE c.relkind IN ('r', 'p', 'v', 'm') AND c.relpersistence <> 't' AND {_OURS}
+       AND {_NO_EXTENSION.format(catalog="pg_catalog.pg_class", oid="c.oid")}
+"""  # noqa: S608 - constants of this module
+_COUNTS = f"""
+    SELECT (SELECT count(*) FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+             WHERE {_OURS} AND {_NO_EXTENSION.format(catalog="pg_catalog.pg_proc", oid="p.oid")}),
+           (SELECT count(*) FROM pg_catalog.pg_trigger WHERE NOT tgisinternal),
+           (SELECT count(*) FROM pg_catalog.pg_event_trigger),
+           pg_catalog.pg_database_size(pg_catalog.current_database())
+"""  # noqa: S608 - constants of this module
+
+
+async def server(session: Session) -> ServerFacts:
+    """Version and rights of the account."""
+    number, text, superuser = (
+        await session.rows(
+            "SELECT current_setting('server_version_num')::int, version(),"
+            " (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)"
+        )
+    )[0]
+    major, rest = divmod(int(number), 10_000)
+    return ServerFacts(EngineKind.POSTGRESQL, (major, rest), str(text), bool(superuser))
+
+
+async def databases(session: Session) -> list[str]:
+    """Every database that can be connected to."""
+    rows = await session.rows("SELECT datname FROM pg_catalog.pg_database WHERE datallowconn")
+    return [str(name) for (name,) in rows]
+
+
+async def sizes(session: Session) -> dict[str, int]:
+    """Bytes of each database that the account may connect to."""
+    rows = await session.rows(
+        "SELECT datname, CASE WHEN pg_catalog.has_database_privilege(oid, 'CONNECT')"
+        " THEN pg_catalog.pg_database_size(oid) ELSE 0 END FROM pg_catalog.pg_database WHERE datallowconn"
+    )
+    return {str(name): int(size) for name, size in rows}
+
+
+async def facts(session: Session, name: str) -> DatabaseFacts:
+    """Everything about the database that the session is connected to."""
+    relations = await session.rows(_RELATIONS)
+    procedures, triggers, events, size = (await session.rows(_COUNTS))[0]
+    properties = await _properties(session)
+    return DatabaseFacts(
+        name=name,
+        size_bytes=int(size),
+        tables=tuple(sorted(f"{schema}.{table}" for schema, table, kind, *_ in relations if kind in "rp")),
+        views_count=sum(kind in "vm" for _, _, kind, *_ in relations),
+        procedures_count=int(procedures),
+        triggers_count=int(triggers),
+        events_count=int(events),
+        properties=properties,
+        warnings=(*await _table_warnings(session, relations), *await _collation_warning(session, properties)),
+    )
+
+
+async def _properties(session: Session) -> dict[str, str]:
+    major = int(await session.value("SELECT current_setting('server_version_num')::int")) // 10_000
+    columns = {"lc_collate": "datcollate", "lc_ctype": "datctype"}
+    if major >= 15:
+        columns["locale_provider"] = (
+            "CASE datlocprovider WHEN 'i' THEN 'icu' WHEN 'b' THEN 'builtin' WHEN 'c' THEN 'libc' END"
+        )
+        columns["locale"] = "datlocale" if major >= 17 else "daticulocale"
+        columns["collation_version"] = "datcollversion"
+    if major >= 16:
+        columns["icu_rules"] = "daticurules"
+    chosen = ", ".join(columns.values())
+    row = (
+        await session.rows(
+            "SELECT pg_catalog.pg_encoding_to_char(encoding),"  # noqa: S608 - names of columns, from above
+            " (SELECT spcname FROM pg_catalog.pg_tablespace t WHERE t.oid = dattablespace),"
+            f" pg_catalog.pg_get_userbyid(datdba), {chosen}"
+            " FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()"
+        )
+    )[0]
+    named = zip(("encoding", "tablespace", "owner", *columns), row, strict=True)
+    return {key: str(value) for key, value in named if value is not None}
+
+
+async def _table_warnings(session: Session, relations: Sequence[tuple[object, ...]]) -> list[str]:
+    """What will make pg_dump stop, said before it starts."""
+    bypasses = await session.value(
+        "SELECT rolsuper OR rolbypassrls FROM pg_catalog.pg_roles WHERE rolname = current_user"
+    )
+    tables = [
+        (f"{schema}.{name}", hidden, readable) for schema, name, kind, hidden, readable in relations if kind == "r"
+    ]
+    warnings = []
+    if not bypasses and (secured := [name for name, hidden, _ in tables if hidden]):
+        warnings.append(f"row-level security hides rows of {listed(secured)} from this account: it needs BYPASSRLS")
+    if unreadable := [name for name, _, readable in tables if not readable]:
+        warnings.append(f"this account may not read {listed(unreadable)}")
+    return warnings
+
+
+async def _collation_warning(session: Session, properties: dict[str, str]) -> list[str]:
+    recorded = properties.get("collation_version")
+    if recorded is None:
+        return []
+    actual = await session.value(
+        "SELECT pg_catalog.pg_database_collation_actual_version(oid) FROM pg_catalog.pg_database"
+        " WHERE datname = pg_catalog.current_database()"
+    )
+    if actual in (None, recorded):
+        return []
+    return [
+        f"the collation was version {recorded} when the database was made and is {actual} now: indexes may be wrong"
+    ]
+
+
+def listed(names: Sequence[str], limit: int = 5) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(sorted(names)[:limit]) + more
+
+
+async def globals_target(session: Session) -> GlobalsTarget:
+    """Roles and tablespaces that exist, and who we are."""
+    roles = await session.rows("SELECT rolname FROM pg_catalog.pg_roles")
+    spaces = await session.rows("SELECT spcname FROM pg_catalog.pg_tablespace")
+    login, bootstrap = (
+        await session.rows("SELECT current_user::text, (SELECT rolname::text FROM pg_catalog.pg_roles WHERE oid = 10)")
+    )[0]
+    return GlobalsTarget(
+        frozenset(str(name) for (name,) in roles), frozenset(str(name) for (name,) in spaces), login, bootstrap
+    )

@@ -1,0 +1,107 @@
+"""The probe: asks servers and runs the statements around a restore."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from vya_backupd.engines.globals import GlobalsTarget
+from vya_backupd.errors import NotFoundError
+from vya_backupd.model.instance import DatabaseFacts, EngineKind, Instance, ServerFacts
+from vya_backupd.probe import mysql_family, postgresql
+from vya_backupd.probe.connect import Row, Session, session
+
+_ENTRANCES = ("postgres", "template1")
+"""Databases of PostgreSQL to connect to when any will do: the first may have been dropped."""
+
+
+class Probe:
+    """Questions to instances. Every call connects anew; nothing is kept.
+
+    All methods raise ``ServerError`` (``connection_refused``, ``login_refused``, ``tls_failed``, ``server_lost``,
+    ``insufficient_privilege``, ``lock_timeout``, ``server_error``) or ``NotFoundError`` (``unknown_database``), with
+    instance and database named.
+    """
+
+    async def server(self, instance: Instance) -> ServerFacts:
+        """Vendor, version and rights."""
+        async with self._entrance(instance, "asking the server's version") as each:
+            if instance.kind is EngineKind.POSTGRESQL:
+                return await postgresql.server(each)
+            return await mysql_family.server(each)
+
+    async def all_databases(self, instance: Instance) -> list[str]:
+        """Every database that the account sees, sorted."""
+        async with self._entrance(instance, "listing databases") as each:
+            if instance.kind is EngineKind.POSTGRESQL:
+                return sorted(await postgresql.databases(each))
+            return sorted(await mysql_family.databases(each))
+
+    async def databases(self, instance: Instance) -> list[str]:
+        """The databases that we answer for, sorted."""
+        return [name for name in await self.all_databases(instance) if instance.covers(name)]
+
+    async def sizes(self, instance: Instance) -> dict[str, int]:
+        """Bytes of every database, by the server's own figures, in one question."""
+        async with self._entrance(instance, "asking sizes") as each:
+            if instance.kind is EngineKind.POSTGRESQL:
+                return await postgresql.sizes(each)
+            found = await mysql_family.sizes(each)
+            return {name: found.get(name, 0) for name in await mysql_family.databases(each)}
+
+    async def database(self, instance: Instance, name: str) -> DatabaseFacts:
+        """Tables, counts, size, properties and warnings of one database."""
+        async with session(instance, name, "reading the database's facts") as each:
+            if instance.kind is EngineKind.POSTGRESQL:
+                return await postgresql.facts(each, name)
+            vendor = (await mysql_family.server(each)).vendor
+            return await mysql_family.facts(each, name, vendor)
+
+    async def execute(self, instance: Instance, statements: Sequence[str], database: str | None = None) -> None:
+        """Run statements one by one on one connection, each committed by itself; the first failure ends it.
+
+        ``database`` None: PostgreSQL's maintenance database; none at all for the others.
+        """
+        async with self._entrance(instance, "running a statement", database) as each:
+            for statement in statements:
+                await each.run(statement)
+
+    async def fetch(self, instance: Instance, sql: str, database: str | None = None) -> list[Row]:
+        """The rows of one statement, taken as it is."""
+        async with self._entrance(instance, "asking the server", database) as each:
+            return await each.run(sql)
+
+    async def number(self, instance: Instance, sql: str, database: str | None = None) -> int:
+        """The one number that a statement gives: counts, and yes or no."""
+        value: Any = (await self.fetch(instance, sql, database))[0][0]
+        return int(value)
+
+    async def globals_script(self, instance: Instance) -> bytes:
+        """Users, roles and grants of MySQL or MariaDB as SQL."""
+        async with session(instance, None, "reading users and grants") as each:
+            return await mysql_family.globals_script(each, await mysql_family.server(each))
+
+    async def globals_target(self, instance: Instance) -> GlobalsTarget:
+        """What globals would be restored onto."""
+        async with self._entrance(instance, "listing accounts") as each:
+            if instance.kind is EngineKind.POSTGRESQL:
+                return await postgresql.globals_target(each)
+            return await mysql_family.globals_target(each)
+
+    @asynccontextmanager
+    async def _entrance(self, instance: Instance, what: str, database: str | None = None) -> AsyncIterator[Session]:
+        """A session in the named database, or in one that any instance has."""
+        names: list[str | None] = [database]
+        if database is None and instance.kind is EngineKind.POSTGRESQL:
+            names = [*_ENTRANCES, *(name for name in instance.databases if not set(name) & set("*?["))]
+        async with AsyncExitStack() as stack:
+            for number, name in enumerate(names, 1):
+                try:
+                    found = await stack.enter_async_context(session(instance, name, what))
+                except NotFoundError:
+                    if number == len(names):
+                        raise
+                else:
+                    break
+            yield found
