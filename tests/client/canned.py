@@ -16,6 +16,7 @@ from typing import Any
 from aiohttp import web
 
 from vya_backupd.errors import NotFoundError, VyaError
+from vya_backupd.operations.requests import BackupRequest, RestoreRequest, VerifyRequest
 
 Answer = Any | Callable[[Any], Any]
 
@@ -134,6 +135,8 @@ class CannedDaemon:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         text = await request.text()
         body = json.loads(text) if text else None
+        if request.path in {"/v1/operations", "/v1/restore/plan"} and body is not None:
+            _as_the_daemon_reads_it(body)
         self.asked.append((request.method, request.raw_path, body))
         if request.path.endswith("/watch"):
             return await self._watch(request, self.watches.pop(0))
@@ -156,6 +159,13 @@ class CannedDaemon:
             else:
                 await response.write(json.dumps(record).encode() + b"\n")
         return response
+
+
+def _as_the_daemon_reads_it(body: dict[str, Any]) -> None:
+    """Raises where the product would refuse the client's request for its form."""
+    readers = {"backup": BackupRequest, "restore": RestoreRequest, "verify": VerifyRequest}
+    if reader := readers.get(body.get("kind", "restore")):
+        reader.parse(body.get("request", body))
 
 
 def _response(answer: Any) -> web.StreamResponse:

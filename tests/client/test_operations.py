@@ -211,9 +211,13 @@ def test_ids_cannot_lead_to_another_path(daemon: CannedDaemon, vyactl: Vyactl) -
 
 
 def test_catalog_rebuild_is_an_operation(daemon: CannedDaemon, vyactl: Vyactl) -> None:
-    daemon.runs(final=result(kind="rebuild", steps=[]))
+    damaged = [{"file": "x/y.sql.gz", "error": IntegrityError("ends in member 3").to_json()}]
+    detail = {"backups": 7, "adopted": ["a.sql.gz", "b.sql.gz"], "damaged": damaged}
+    daemon.runs(final=result(kind="rebuild", steps=[step("succeeded", detail=detail)]))
     ran = vyactl("catalog", "rebuild")
     assert ran.code == 0
+    text = "backups 7, adopted: a.sql.gz; b.sql.gz, damaged: file x/y.sql.gz, error: ends in member 3"
+    assert text in ran.out
     assert daemon.bodies("POST", "/v1/operations") == [{"kind": "rebuild", "request": {}}]
 
 
@@ -238,6 +242,7 @@ def test_verify_asks_for_what_is_meant(daemon: CannedDaemon, vyactl: Vyactl, tmp
     vyactl("verify", "--file", "x.sql.gz")
     assert daemon.bodies("POST", "/v1/operations")[0]["request"] == {
         "file": f"{tmp_path}/x.sql.gz",
+        "backup_id": None,
         "instance": None,
         "database": None,
         "latest": False,

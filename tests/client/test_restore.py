@@ -13,26 +13,35 @@ from tests.client.terminal import VYACTL, Terminal
 from vya_backupd.errors import TargetError
 
 
-def plan(target: str = "shop", **other: Any) -> dict[str, Any]:
+def plan(target: str = "shop", instance: str = "prod-pg", *, overwrite: bool = True) -> dict[str, Any]:
     return {
-        "restores": [
-            {
-                "backup": backup(),
-                "target_instance": "prod-pg",
-                "target_database": target,
-                "target_exists": True,
-                "target_empty": False,
-                "action": "overwrite",
-                "warnings": ["role app is missing at the target"],
-            }
-        ],
-        **other,
+        "plan": {
+            "dry_run": False,
+            "restores": [
+                {
+                    "file": backup()["file"],
+                    "backup_id": "b-1",
+                    "taken_at": backup()["taken_at"],
+                    "size_bytes": 215_000_000,
+                    "raw_size_bytes": 950_000_000,
+                    "target": {
+                        "instance": instance,
+                        "database": target,
+                        "exists": overwrite,
+                        "objects": 12 * overwrite,
+                    },
+                    "overwrite": overwrite,
+                    "actions": ["read the file wholly", "restore beside 'shop'"],
+                    "warnings": ["the backup is of a newer server"],
+                }
+            ],
+        }
     }
 
 
 @pytest.fixture
 def ready(daemon: CannedDaemon) -> CannedDaemon:
-    daemon.answers["POST", "/v1/restore/plan"] = plan()
+    daemon.answers["POST", "/v1/restore/plan"] = plan(overwrite=False)
     daemon.runs(
         final=result(
             kind="restore",
@@ -49,8 +58,9 @@ def submitted(daemon: CannedDaemon) -> list[dict[str, Any]]:
 def test_the_plan_is_shown_then_carried_out(ready: CannedDaemon, vyactl: Vyactl) -> None:
     ran = vyactl("restore", "--instance", "prod-pg", "--database", "shop", "--latest", "--target-database", "shop_copy")
     assert ran.code == 0
-    assert "prod-pg/shop" in ran.err
-    assert "warning: role app is missing at the target" in ran.err
+    assert "prod-pg/shop:\n  1. read the file wholly\n  2. restore beside 'shop'\n" in ran.err
+    assert "nothing" in ran.err
+    assert "warning: prod-pg/shop: the backup is of a newer server" in ran.err
     assert ran.out.splitlines()[1].split() == ["prod-pg", "shop", "b-1", "1", "min", "02", "s"]
     (request,) = submitted(ready)
     assert ready.bodies("POST", "/v1/restore/plan") == [request]
@@ -72,17 +82,25 @@ def test_overwrite_without_terminal_or_yes_is_refused_at_once(ready: CannedDaemo
 
 
 def test_yes_stands_for_the_typed_name(ready: CannedDaemon, vyactl: Vyactl) -> None:
+    ready.answers["POST", "/v1/restore/plan"] = plan()
     assert vyactl("restore", "--backup", "b-1", "--overwrite", "--yes", "--disconnect").code == 0
     (request,) = submitted(ready)
     assert request["backup_id"] == "b-1"
     assert (request["overwrite"], request["confirmed_target"], request["disconnect"]) == (True, "shop", True)
 
 
+def test_what_is_empty_need_not_be_confirmed(ready: CannedDaemon) -> None:
+    with Terminal(VYACTL, "--socket", str(ready.socket_path), "restore", "--backup", "b-1", "--overwrite") as terminal:
+        assert terminal.wait() == 0
+    assert submitted(ready)[0]["confirmed_target"] is None
+
+
 def test_overwrite_wants_the_targets_name_typed_back(ready: CannedDaemon) -> None:
+    ready.answers["POST", "/v1/restore/plan"] = plan()
     arguments = (VYACTL, "--socket", str(ready.socket_path), "restore", "--backup", "b-1", "--overwrite")
     with Terminal(*arguments) as terminal:
         terminal.expect(r"Type its name to go on:")
-        assert "overwrite" in terminal.text
+        assert "12 objects" in terminal.text
         terminal.answer("shopp")
         assert terminal.wait() == 2
     assert not submitted(ready)
@@ -94,7 +112,7 @@ def test_overwrite_wants_the_targets_name_typed_back(ready: CannedDaemon) -> Non
 
 
 def test_a_whole_server_is_confirmed_by_the_target_instances_name(ready: CannedDaemon, vyactl: Vyactl) -> None:
-    ready.answers["POST", "/v1/restore/plan"] = plan(target_instance="new-pg")
+    ready.answers["POST", "/v1/restore/plan"] = plan(instance="new-pg")
     arguments = ("restore", "--instance", "prod-pg", "--all", "--globals", "--target-instance", "new-pg")
     assert vyactl(*arguments, "--datetime", "2026-01-09 10:00:00", "--overwrite", "--yes").code == 0
     (request,) = submitted(ready)
@@ -105,6 +123,12 @@ def test_a_whole_server_is_confirmed_by_the_target_instances_name(ready: CannedD
 def test_a_time_keeps_the_offset_that_was_given(ready: CannedDaemon, vyactl: Vyactl) -> None:
     vyactl("restore", "--instance", "prod-pg", "--database", "shop", "--datetime", "2026-01-09 10:00:00+02:00")
     assert submitted(ready)[0]["datetime"] == "2026-01-09T10:00:00+02:00"
+
+
+def test_globals_alone(ready: CannedDaemon, vyactl: Vyactl) -> None:
+    assert vyactl("restore", "--instance", "prod-pg", "--globals", "--latest").code == 0
+    (request,) = submitted(ready)
+    assert (request["globals"], request["database"], request["all"]) == (True, None, False)
 
 
 def test_dry_run_plans_nothing_and_needs_no_confirmation(ready: CannedDaemon, vyactl: Vyactl, tmp_path: Path) -> None:
@@ -135,6 +159,10 @@ def test_list_shows_the_backups_of_a_database(daemon: CannedDaemon, vyactl: Vyac
         ["--file", "x", "--latest"],
         ["--file", "x", "--all"],
         ["--backup", "b-1", "--globals"],
+        ["--backup", "b-1", "--instance", "i"],
+        ["--file", "x", "--database", "d"],
+        ["--instance", "i", "--globals"],
+        ["--instance", "i", "--all", "--backup", "b-1", "--target-instance", "t"],
         ["--all", "--target-instance", "t"],
         ["--instance", "i", "--all"],
         ["--instance", "i", "--all", "--database", "d", "--target-instance", "t"],
@@ -154,7 +182,7 @@ def test_interactive_leads_from_lists_to_a_restore(ready: CannedDaemon) -> None:
     newer = backup("b-2", taken_at="2026-01-10T05:00:00+00:00")
     ready.answers["GET", "/v1/backups"] = {"backups": [backup(), newer, backup("b-3", "crm")]}
     ready.answers["GET", "/v1/status"] = {"instances": [{"id": "prod-pg"}, {"id": "new-pg"}]}
-    ready.answers["POST", "/v1/restore/plan"] = plan("shop_copy")
+    ready.answers["POST", "/v1/restore/plan"] = plan("shop_copy", overwrite=False)
     with Terminal(VYACTL, "--socket", str(ready.socket_path), "restore", "--interactive") as terminal:
         terminal.expect(r"Instance: prod-pg")
         terminal.expect(r"1  crm\n\s+2  shop\nNumber, 1-2 \[1\]:")
@@ -171,6 +199,7 @@ def test_interactive_leads_from_lists_to_a_restore(ready: CannedDaemon) -> None:
         terminal.answer("y")
         assert terminal.wait() == 0
     (request,) = submitted(ready)
+    assert (request["instance"], request["database"]) == (None, None)
     assert (request["backup_id"], request["target_instance"], request["target_database"]) == (
         "b-1",
         "new-pg",

@@ -32,8 +32,8 @@ def choose(session: Session, client: ControlClient, request: dict[str, Any]) -> 
     targets = [instance, *(name for name in _instances(client) if name != instance)]
     request.update(
         {
-            "instance": instance,
-            "database": database,
+            "instance": None,
+            "database": None,
             "backup_id": chosen["id"],
             "latest": False,
             "datetime": None,

@@ -138,10 +138,23 @@ def details(detail: dict[str, Any]) -> str:
         if key.endswith("_bytes") and isinstance(value, int | float):
             parts.append(f"{_NAMED_DETAILS.get(key, key.removesuffix('_bytes'))} {shown.size(value)}")
         elif isinstance(value, list):
-            parts.append(f"{key.replace('_', ' ')}: {'; '.join(str(item) for item in value)}" if value else "")
+            parts.append(f"{key.replace('_', ' ')}: {'; '.join(_entry(item) for item in value)}" if value else "")
+        elif isinstance(value, dict):
+            parts.append(f"{key.replace('_', ' ')}: {_entry(value)}" if value else "")
+        elif isinstance(value, bool):
+            parts.append(f"{key.replace('_', ' ')}: {shown.yes_no(value)}")
+        elif key.endswith("seconds") and isinstance(value, int | float):
+            parts.append(f"{key.removesuffix('seconds').replace('_', ' ') or 'took '}{shown.duration(value)}")
         elif value not in (None, ""):
             parts.append(f"{key.replace('_', ' ')} {value}")
     return ", ".join(part for part in parts if part)
+
+
+def _entry(item: Any) -> str:
+    """One entry of a list within a detail; of an error, its message."""
+    if not isinstance(item, dict):
+        return str(item)
+    return str(item["message"]) if "message" in item else details(item)
 
 
 def _failures(screen: Screen, record: dict[str, Any]) -> None:

@@ -7,52 +7,47 @@ from typing import Any
 from vya_backupd.client import shown
 from vya_backupd.client.screen import Screen
 
-_TITLES = ("FROM", "TAKEN AT", "SIZE", "RAW", "TARGET", "THERE NOW", "ACTION")
-
-
-def items(plan: dict[str, Any]) -> list[dict[str, Any]]:
-    """The single restores of a plan; a plan for one database may be the item itself."""
-    inner = plan.get("restores")
-    return list(inner) if isinstance(inner, list) else [plan]
+_TITLES = ("FROM", "TAKEN AT", "SIZE", "RAW", "TO", "THERE NOW")
 
 
 def show(screen: Screen, plan: dict[str, Any]) -> None:
-    """The plan as a table on stderr, then its warnings."""
-    entries = items(plan)
+    """The restores as a table on stderr, then what will be done for each, then the doubts."""
+    restores = plan["restores"]
     screen.say("Plan:")
-    screen.table_aside(_TITLES, [_row(item) for item in entries], right=("SIZE", "RAW"))
-    seen: list[str] = []
-    for item in [*entries, plan]:
-        for text in item.get("warnings") or []:
-            if text not in seen:
-                seen.append(text)
-    for text in seen:
-        screen.say(f"warning: {shown.paragraphs(text)}")
+    screen.table_aside(_TITLES, [_row(item) for item in restores], right=("SIZE", "RAW"))
+    for item in restores:
+        screen.say(f"{_target(item)}:")
+        for number, action in enumerate(item.get("actions") or (), 1):
+            screen.say(f"  {number}. {shown.plain(action)}")
+    for item in restores:
+        for text in item.get("warnings") or ():
+            screen.say(f"warning: {_target(item)}: {shown.paragraphs(text)}")
 
 
-def target_name(plan: dict[str, Any], request: dict[str, Any]) -> str:
-    """What has to be typed back: the target database, or for a whole server the target instance."""
-    if request.get("all"):
-        return str(plan.get("target_instance") or request.get("target_instance") or "")
-    (item, *_) = items(plan)
-    return str(item.get("target_database") or request.get("target_database") or request.get("database") or "")
+def overwritten(plan: dict[str, Any], request: dict[str, Any]) -> str | None:
+    """The name that has to be typed back: the database that is replaced, or for a whole server its instance."""
+    replaced = [item["target"] for item in plan["restores"] if item.get("overwrite")]
+    if not replaced:
+        return None
+    return str(replaced[0]["instance"] if request["all"] else replaced[0]["database"])
 
 
 def _row(item: dict[str, Any]) -> tuple[Any, ...]:
-    raw = item.get("backup")
-    backup = raw if isinstance(raw, dict) else item
     return (
-        backup.get("file") or item.get("file"),
-        shown.moment(backup.get("taken_at")),
-        shown.size(backup.get("size_bytes")),
-        shown.size(backup.get("raw_size_bytes")),
-        shown.place(item.get("target_instance"), item.get("target_database")),
-        _there_now(item),
-        item.get("action"),
+        item.get("file"),
+        shown.moment(item.get("taken_at")),
+        shown.size(item.get("size_bytes")),
+        shown.size(item.get("raw_size_bytes")),
+        _target(item),
+        _there_now(item["target"]),
     )
 
 
-def _there_now(item: dict[str, Any]) -> str:
-    if not item.get("target_exists"):
+def _target(item: dict[str, Any]) -> str:
+    return shown.place(item["target"].get("instance"), item["target"].get("database"))
+
+
+def _there_now(target: dict[str, Any]) -> str:
+    if not target.get("exists"):
         return "nothing"
-    return "an empty database" if item.get("target_empty") else "data"
+    return shown.count(int(target["objects"]), "object") if target.get("objects") else "an empty database"

@@ -119,4 +119,4 @@ def rebuild(session: Session) -> int:
     from its own labels. Holds and proofs come back with the files. Nothing is deleted.
     """
     with session.daemon() as client:
-        return submit(session, client, "rebuild", {})
+        return submit(session, client, "rebuild", {}, verbose=True)

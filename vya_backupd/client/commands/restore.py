@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vya_backupd.client import plan
+from vya_backupd.client import plan, shown
 from vya_backupd.client.command import command
 from vya_backupd.client.commands.backups import list_backups
 from vya_backupd.client.session import Session
@@ -79,7 +79,11 @@ def restore(
     ] = None,
     all_: Annotated[bool, typer.Option("--all", help="Every database of the instance, onto an empty server.")] = False,
     globals_: Annotated[
-        bool, typer.Option("--globals", help="With --all: users, roles and grants too, before the databases.")
+        bool,
+        typer.Option(
+            "--globals",
+            help="Users, roles and grants too, before the databases; without --database or --all, they alone.",
+        ),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the whole file; touch no server.")] = False,
     interactive: Annotated[bool, typer.Option("--interactive", help="Choose backup and target from lists.")] = False,
@@ -146,12 +150,12 @@ def _run(session: Session, request: dict[str, Any], *, interactive: bool, yes: b
 
 def _confirm(session: Session, client: ControlClient, request: dict[str, Any], *, yes: bool, interactive: bool) -> None:
     """Show the plan; where it overwrites, have the target's name typed back. Raises UsageError on another answer."""
-    proposal = client.post("/v1/restore/plan", request, timeout=PATIENT_SECONDS)
-    proposal = proposal.get("plan", proposal)
+    proposal = client.post("/v1/restore/plan", request, timeout=PATIENT_SECONDS)["plan"]
     plan.show(session.screen, proposal)
-    target = plan.target_name(proposal, request)
-    if request["overwrite"]:
-        if not yes and session.ask(f"This replaces what is in {target!r}. Type its name to go on:") != target:
+    target = plan.overwritten(proposal, request)
+    if target is not None:
+        question = f"This replaces what is in {shown.plain(target)}. Type its name to go on:"
+        if not yes and session.ask(question) != target:
             raise UsageError(
                 "the name typed is not the target's", code="confirmation_required", hint="Nothing was done."
             )
@@ -167,22 +171,33 @@ def check(request: dict[str, Any]) -> None:
         UsageError: options contradict each other, or one is missing.
     """
     sources = [name for name, key in _SOURCES.items() if request[key]]
-    if len(sources) != 1:
-        given = " and ".join(sources) + " exclude each other" if sources else "nothing says which backup is meant"
-        if not (request["all"] and set(sources) <= {"--all", "--latest", "--datetime"} and len(sources) == 2):
-            raise UsageError(given, hint=f"Give one of {', '.join(_SOURCES)}, or --list or --interactive.")
     if request["all"]:
-        _check_all(request)
-    elif request["globals"]:
-        raise UsageError("--globals goes with --all", hint="Add --all, or leave --globals out.")
-    elif (request["latest"] or request["datetime"]) and not (request["instance"] and request["database"]):
-        raise UsageError("--latest and --datetime need --instance and --database", hint="Name both.")
+        _check_all(request, sources)
+    elif len(sources) != 1:
+        given = f"{' and '.join(sources)} exclude each other" if sources else "nothing says which backup is meant"
+        raise UsageError(given, hint=f"Give one of {', '.join(_SOURCES)} or --all; or see --list and --interactive.")
+    elif request["file"] or request["backup_id"]:
+        _check_single(request, sources[0])
+    elif not request["instance"] or not (request["database"] or request["globals"]):
+        raise UsageError(f"{sources[0]} needs --instance and --database", hint="Name both.")
 
 
-_SOURCES = {"--latest": "latest", "--datetime": "datetime", "--file": "file", "--backup": "backup_id", "--all": "all"}
+def _check_single(request: dict[str, Any], source: str) -> None:
+    if request["instance"] or request["database"] or request["globals"]:
+        raise UsageError(
+            f"{source} says all about the backup: leave out --instance, --database and --globals",
+            hint="Where it goes is said by --target-instance and --target-database.",
+        )
 
 
-def _check_all(request: dict[str, Any]) -> None:
+_SOURCES = {"--latest": "latest", "--datetime": "datetime", "--file": "file", "--backup": "backup_id"}
+
+
+def _check_all(request: dict[str, Any], sources: list[str]) -> None:
+    if not set(sources) <= {"--latest", "--datetime"} or len(sources) > 1:
+        raise UsageError(
+            f"--all and {' and '.join(sources)} exclude each other", hint="--all takes --datetime at most."
+        )
     if not request["instance"]:
         raise UsageError("--all needs --instance", hint="Name the instance whose backups are meant.")
     if not request["target_instance"] and not request["dry_run"]:

@@ -32,6 +32,9 @@ def register(app: typer.Typer) -> None:
 def verify(
     session: Session,
     file: Annotated[str | None, typer.Option("--file", "-f", metavar="PATH", help="Verify this file.")] = None,
+    backup: Annotated[
+        str | None, typer.Option("--backup", metavar="ID", help="Verify the backup with this id.")
+    ] = None,
     instance: Instance = None,
     database: Database = None,
     latest: Annotated[
@@ -44,17 +47,18 @@ def verify(
     Checksum, every compressed member, labels, end marker and manifest are checked, and the manifest is marked as
     verified. A damaged file gives exit code 5 and the place of the first damage. No database server is needed.
     """
-    if bool(file) == bool(instance):
-        raise UsageError("verify needs either --file or --instance", hint="Name one of them.")
-    if file and (database or latest or all_):
-        raise UsageError("--file goes alone", hint="Leave out --database, --latest and --all.")
+    if sum(map(bool, (file, backup, instance))) != 1:
+        raise UsageError("verify needs one of --file, --backup and --instance", hint="Name one of them.")
+    if not instance and (database or latest or all_):
+        raise UsageError("--file and --backup go alone", hint="Leave out --database, --latest and --all.")
     if latest and all_:
         raise UsageError("--latest and --all exclude each other", hint="Give one of them.")
     request: dict[str, Any] = {
         "file": str(Path(file).absolute()) if file else None,
+        "backup_id": backup,
         "instance": instance,
         "database": database,
-        "latest": not file and not all_,
+        "latest": bool(instance) and not all_,
         "all": all_,
     }
     with session.daemon() as client:
