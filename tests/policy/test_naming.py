@@ -75,7 +75,7 @@ def test_the_flat_layout_of_older_installations() -> None:
         ("my db/1", "my%20db%2F1"),
         ("..", "%2E%2E"),
         ("-rf", "%2Drf"),
-        ("it's \"q\"", "it%27s%20%22q%22"),
+        ('it\'s "q"', "it%27s%20%22q%22"),
         ("a%2Fb", "a%252Fb"),
         ("a\nb", "a%0Ab"),
         ("end.", "end%2E"),

@@ -258,8 +258,12 @@ def _write(plain: dict[str, Any], keyring: Keyring, place: Location) -> None:
 @contextlib.contextmanager
 def _alone(file: Path) -> Iterator[None]:
     """Two rotations at once would each write a key that the other forgets."""
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fd = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        message = f"{file.parent} cannot be used: {error.strerror}"
+        raise ConfigError(message, code="credentials_not_found", hint="Make the folder, or name another.") from None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield

@@ -34,9 +34,12 @@ def read_dotenv(folder: Path) -> dict[str, str]:
         return {}
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}", code="config_not_found") from None
-    with os.fdopen(fd, "rb") as file:
+    try:
         _check(os.fstat(fd), path)
-        content = file.read(_SIZE_LIMIT)
+        with open(fd, "rb", closefd=False) as file:
+            content = file.read(_SIZE_LIMIT)
+    finally:
+        os.close(fd)
     return _assignments(content.decode("utf-8", "surrogateescape"), path)
 
 

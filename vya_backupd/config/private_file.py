@@ -37,17 +37,19 @@ def read_private(path: Path, *, allow_group: bool = False, what: str = "credenti
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
     except OSError as error:
         raise _unreadable(path, what, error) from None
-    with os.fdopen(fd, "rb") as file:
+    try:
         facts = os.fstat(fd)
         if not stat.S_ISREG(facts.st_mode) or facts.st_size > SIZE_LIMIT:
             message = f"{what} {path} is not a regular file of at most {SIZE_LIMIT >> 20} MiB"
             raise ConfigError(message, code=_NOT_FOUND, hint="Name the file itself.")
         _check_owner(facts, path, what)
         _check_mode(facts, fd, path, what, allow_group=allow_group)
-        try:
+        with open(fd, "rb", closefd=False) as file:
             return file.read(SIZE_LIMIT)
-        except OSError as error:
-            raise _unreadable(path, what, error) from None
+    except OSError as error:
+        raise _unreadable(path, what, error) from None
+    finally:
+        os.close(fd)
 
 
 def _unreadable(path: Path, what: str, error: OSError) -> ConfigError:
