@@ -128,7 +128,7 @@ def test_a_kill_in_the_middle_leaves_the_old_file(tmp_path: Path) -> None:
     path = secret(tmp_path)
     child = os.fork()
     if child == 0:
-        os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+        os.fsync = lambda fd: os.kill(os.getpid(), signal.SIGKILL)  # noqa: ARG005  called by this name
         replace_private(path, b"new")
         os._exit(0)
     _, status = os.waitpid(child, 0)
