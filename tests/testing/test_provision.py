@@ -41,7 +41,8 @@ def test_provision_reports_what_is_there_and_fails_when_something_is_not(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(provision, "_STEPS", {})  # look, but install nothing from within a test
-    assert provision.main() == (1 if missing_servers() else 0)
+    had_by_root = set() if os.geteuid() == 0 else {"postgresql-15"}
+    assert provision.main() == (1 if missing_servers().keys() - had_by_root else 0)
     said = capsys.readouterr().out
     for spec in find_servers():
         assert f"{spec.label:<15} {spec.version}" in said
