@@ -85,7 +85,7 @@ class CannedDaemon:
 
     An answer is JSON, a VyaError (sent as the daemon sends errors), a ``(status, body)`` pair, or a function of the
     body that returns one of these. ``watches`` holds one list of records for each connection to a watch; within it,
-    a ``threading.Event`` is waited for and ``BREAK`` cuts the connection.
+    a ``threading.Event`` is waited for, a function is called, and ``BREAK`` cuts the connection.
     """
 
     BREAK = object()
@@ -152,6 +152,8 @@ class CannedDaemon:
             if isinstance(record, threading.Event):
                 while not record.is_set():
                     await asyncio.sleep(0.01)
+            elif callable(record):
+                record()
             elif record is self.BREAK:
                 assert request.transport is not None
                 request.transport.abort()
@@ -163,9 +165,13 @@ class CannedDaemon:
 
 def _as_the_daemon_reads_it(body: dict[str, Any]) -> None:
     """Raises where the product would refuse the client's request for its form."""
-    readers = {"backup": BackupRequest, "restore": RestoreRequest, "verify": VerifyRequest}
-    if reader := readers.get(body.get("kind", "restore")):
-        reader.parse(body.get("request", body))
+    readers: dict[str, Callable[[dict[str, Any]], object]] = {
+        "backup": BackupRequest.parse,
+        "restore": RestoreRequest.parse,
+        "verify": VerifyRequest.parse,
+    }
+    if read := readers.get(body.get("kind", "restore")):
+        read(body.get("request", body))
 
 
 def _response(answer: Any) -> web.StreamResponse:
