@@ -94,9 +94,12 @@ def test_a_dead_socket_is_replaced_and_a_live_one_is_not(tmp_path: Path) -> None
 def test_what_is_not_a_socket_is_left_alone(tmp_path: Path, kind: str) -> None:
     path, precious = tmp_path / "c.sock", tmp_path / "precious"
     precious.write_text("keep me")
-    {"file": lambda: path.write_text("keep me"), "folder": path.mkdir, "link": lambda: path.symlink_to(precious)}[
-        kind
-    ]()
+    if kind == "file":
+        path.write_text("keep me")
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(precious)
     with pytest.raises(ConfigError) as refused:
         bind_unix(path)
     assert refused.value.code == "socket_in_use"
