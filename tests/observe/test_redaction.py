@@ -62,7 +62,7 @@ def test_every_form_is_found(secret: str) -> None:
         assert secret[2:7] not in leftover, name
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.text(min_size=6, max_size=40).filter(lambda text: len(text.strip()) >= 6 and text.isprintable()))
 def test_any_printable_secret(secret: str) -> None:
     forget_secrets()
