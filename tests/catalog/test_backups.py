@@ -117,6 +117,7 @@ async def test_rebuilding_replaces_everything_and_is_remembered(catalog: Catalog
     many = [backup(f"b{number:05}", hours=number) for number in range(1234)]
     assert await catalog.backups.replace_all(iter(many), event("catalog.rebuilt")) == 1234
     assert await catalog.backups.count() == 1234
+    assert await catalog.backups.paths() == {each.id: each.path for each in many}
     assert await catalog.backups.find() == many[::-1]
     again = Catalog(url)
     await again.open()

@@ -50,6 +50,12 @@ class StoreContract:
             assert read_data(store, path) == f"content {number}".encode()
             assert store.read_manifest(path).filename == path.rsplit("/", 1)[1]
 
+    async def test_known_backups_can_be_left_out_of_the_list(self, store: Store) -> None:
+        first = await publish(store)
+        second = await publish(store, b"other", manifest=manifest_for(b"other", "b2"))
+        assert list(store.list({first.path})) == [second]
+        assert list(store.list({first.path, second.path, "gone.sql.gz"})) == []
+
     async def test_a_rewritten_manifest_is_what_the_next_start_reads(self, store: Store, reopen: Factory) -> None:
         stored = await publish(store)
         hold = Hold("audit of 2026", "anna", NIGHT)

@@ -137,6 +137,11 @@ class BackupIndex:
             row = (await connection.execute(query.order_by(_B.taken_at.desc(), _B.id.desc()).limit(1))).first()
         return None if row is None else LastSize(row.size_bytes, row.raw_size_bytes)
 
+    async def paths(self) -> dict[str, str]:
+        """The path of each backup, by id: what is to be compared with the store at start."""
+        async with self._database.reading() as connection:
+            return {row.id: row.path for row in await connection.execute(sa.select(_B.id, _B.path))}
+
     async def count(self) -> int:
         """How many backups are listed."""
         async with self._database.reading() as connection:

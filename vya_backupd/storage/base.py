@@ -16,6 +16,7 @@ Etiquette, for every store:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -137,8 +138,8 @@ class Store(Protocol):
     def open_data(self, relative_path: str) -> int:
         """A read-only descriptor of a data file, for the caller to close. NotFoundError when there is none."""
 
-    def list(self) -> Iterator[Entry]:
-        """Everything that is there, in the order of paths."""
+    def list(self, known: AbstractSet[str] = frozenset()) -> Iterator[Entry]:
+        """Everything that is there, in the order of paths, but for whole backups whose path is ``known``."""
 
     def delete(self, stored: StoredBackup) -> None:
         """Remove a backup; from its first step on, it no longer exists for anybody."""

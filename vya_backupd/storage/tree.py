@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,10 +30,20 @@ def parts_of(relative_path: str) -> tuple[str, ...]:
     return path.parts
 
 
+def make_base(base: Path) -> None:
+    """Create the base path where it is missing, for good."""
+    base.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    fd = os.open(base.parent, _DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 @contextmanager
 def directory(base: Path, parts: tuple[str, ...]) -> Iterator[int]:
     """A descriptor of an existing folder below ``base``, closed afterwards. OSError (ELOOP, ENOTDIR) at a link."""
-    fd = _descend(base, parts, lambda parent, name: os.open(name, _REAL_DIRECTORY, dir_fd=parent))
+    fd = _descend(base, parts, step_into)
     try:
         yield fd
     finally:
@@ -47,6 +58,11 @@ def made_directory(base: Path, parts: tuple[str, ...]) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+def step_into(parent: int, name: str) -> int:
+    """A descriptor of a folder in an open folder, for the caller to close. OSError (ELOOP, ENOTDIR) at a link."""
+    return os.open(name, _REAL_DIRECTORY, dir_fd=parent)
 
 
 def exists(directory_fd: int, name: str) -> bool:
@@ -89,13 +105,7 @@ def _descend(base: Path, parts: tuple[str, ...], enter: Callable[[int, str], int
 
 
 def _open_or_make(parent: int, name: str) -> int:
-    try:
-        return os.open(name, _REAL_DIRECTORY, dir_fd=parent)
-    except FileNotFoundError:
-        pass
-    try:
+    with contextlib.suppress(FileExistsError):
         os.mkdir(name, FOLDER_MODE, dir_fd=parent)
-        os.fsync(parent)
-    except FileExistsError:
-        pass  # another thread publishes into the same new folder
-    return os.open(name, _REAL_DIRECTORY, dir_fd=parent)
+    os.fsync(parent)  # also where the folder was there: its maker may have died before this line
+    return step_into(parent, name)

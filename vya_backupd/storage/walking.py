@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
 from vya_backupd.errors import IntegrityError, VyaError
 from vya_backupd.model.backup import Manifest, StoredBackup
@@ -23,12 +22,17 @@ _NOT_OURS = frozenset({"lost+found", ".snapshot", ".snapshots", ".zfs"})
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """What a walk needs to know. ``underway``: data files that may lack their manifest because it is being written."""
+    """What a walk needs to know.
+
+    ``underway``: data files that may lack their manifest because it is being written. ``known``: data files whose
+    manifests need not be read; they are not mentioned.
+    """
 
     base: Path
     data_suffix: str
     codec: ManifestCodec
     underway: AbstractSet[str] = frozenset()
+    known: AbstractSet[str] = frozenset()
 
 
 def entries(walk: Walk) -> Iterator[Entry]:
@@ -57,8 +61,7 @@ def read_manifest(folder: int, name: str, codec: ManifestCodec, shown: str) -> M
         IntegrityError: it cannot be decoded, or speaks of another file.
     """
     try:
-        with _opened(folder, name + MANIFEST_SUFFIX) as file:
-            content = file.read()
+        content = _read(folder, name + MANIFEST_SUFFIX)
     except FileNotFoundError as error:
         raise gone(shown) from error
     manifest = _decode(content, codec, shown)
@@ -82,20 +85,26 @@ def _folders(base: Path) -> Iterator[tuple[int, PurePosixPath, set[str]]]:
     Symbolic links are not followed. A folder that goes away meanwhile is empty; one that cannot be read is an error,
     since a list that is silently too short would make somebody delete what is still needed.
     """
-    pending: list[tuple[str, ...]] = [()]
-    while pending:
-        parts = pending.pop()
-        with reporting("read", base.joinpath(*parts)):
+    with reporting("read", base), tree.directory(base, ()) as root:
+        yield from _below(root, base, PurePosixPath())
+
+
+def _below(folder: int, base: Path, where: PurePosixPath) -> Iterator[tuple[int, PurePosixPath, set[str]]]:
+    with reporting("read", base / where):
+        files, inner = _scan(folder)
+    yield folder, where, files
+    for name in sorted(inner):
+        if name in _NOT_OURS and not where.parts:
+            continue
+        with reporting("read", base / where / name):
             try:
-                with tree.directory(base, parts) as folder:
-                    files, inner = _scan(folder)
-                    yield folder, PurePosixPath(*parts), files
+                inside = tree.step_into(folder, name)
             except FileNotFoundError:
-                if not parts:
-                    raise
                 continue
-        names = inner if parts else [name for name in inner if name not in _NOT_OURS]
-        pending.extend((*parts, name) for name in sorted(names, reverse=True))
+        try:
+            yield from _below(inside, base, where / name)
+        finally:
+            os.close(inside)
 
 
 def _scan(folder: int) -> tuple[set[str], list[str]]:
@@ -118,6 +127,8 @@ def _judge(walk: Walk, folder: int, where: PurePosixPath, files: set[str]) -> It
         path = str(where / name)
         if name in dying:
             yield Tombstone(path)
+        elif name in described and name in files and path in walk.known:
+            continue
         elif name in described:
             yield from _described(folder, path, name in files, walk.codec)
         elif path not in walk.underway:
@@ -147,8 +158,15 @@ def _described(folder: int, path: str, data_exists: bool, codec: ManifestCodec) 
         yield StoredBackup(manifest, path)
 
 
-def _opened(folder: int, name: str) -> BinaryIO:
-    return open(open_regular(folder, name), "rb")
+def _read(folder: int, name: str) -> bytes:
+    fd = open_regular(folder, name)
+    try:
+        pieces = []
+        while piece := os.read(fd, 1 << 20):
+            pieces.append(piece)
+        return b"".join(pieces)
+    finally:
+        os.close(fd)
 
 
 def _decode(content: bytes, codec: ManifestCodec, shown: str) -> Manifest:
