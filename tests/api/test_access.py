@@ -90,6 +90,21 @@ def test_a_dead_socket_is_replaced_and_a_live_one_is_not(tmp_path: Path) -> None
         assert answers_of(path)
 
 
+def test_a_new_folder_lets_clients_pass_and_the_socket_is_never_wider(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with bind_unix(tmp_path / "run" / "c.sock"):
+            assert stat.S_IMODE((tmp_path / "run").stat().st_mode) == 0o755
+    finally:
+        os.umask(before)
+    os.umask(0)
+    try:
+        with bind_unix(tmp_path / "run" / "d.sock"):
+            assert stat.S_IMODE((tmp_path / "run" / "d.sock").stat().st_mode) == 0o660
+    finally:
+        os.umask(before)
+
+
 @pytest.mark.parametrize("kind", ["file", "folder", "link"])
 def test_what_is_not_a_socket_is_left_alone(tmp_path: Path, kind: str) -> None:
     path, precious = tmp_path / "c.sock", tmp_path / "precious"

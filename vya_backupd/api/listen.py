@@ -116,7 +116,7 @@ def bind_unix(path: Path, *, group: int | None = None, more_groups: tuple[int, .
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _make_folder(path.parent)
         _remove_stale(path)
         # On Linux the file of a bound socket takes its mode from the descriptor: no umask, which all threads share.
         os.fchmod(sock.fileno(), 0o600)
@@ -131,6 +131,13 @@ def bind_unix(path: Path, *, group: int | None = None, more_groups: tuple[int, .
         raise
     sock.setblocking(False)
     return sock
+
+
+def _make_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        folder.mkdir(parents=True)
+        # Whatever the umask is, clients of the groups must be able to pass.
+        folder.chmod(0o755)
 
 
 def _remove_stale(path: Path) -> None:

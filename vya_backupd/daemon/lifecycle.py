@@ -185,9 +185,9 @@ class Lifecycle:
 
 
 def harden() -> None:
-    """Keep what the process holds to itself: files are private by default, and no core dump is written.
+    """Keep what the process holds to itself: new files are closed to others, and no core dump is written.
 
     A limit of one byte rather than zero: the kernel still pipes dumps to a collector at zero, and at one it does not.
     """
-    os.umask(0o077)
+    os.umask(0o027)
     resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
