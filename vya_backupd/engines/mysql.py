@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from vya_backupd.engines import mysql_globals, option_file, stderr
 from vya_backupd.engines import mysql_sql as sql
 from vya_backupd.engines.globals import GlobalsScript, GlobalsTarget
+from vya_backupd.engines.scan_mysql import MysqlScanner
 from vya_backupd.engines.scanner import Scanner
 from vya_backupd.engines.stderr_rules import MYSQL_RULES
 from vya_backupd.engines.tools import Tool, ToolRole, Toolset, best, newest
@@ -87,8 +88,6 @@ class MySQL:
 
     def scanner(self, segment_size: int, *, want_hash: bool = True) -> Scanner:
         """A scanner for the dump, which adds ``HEADER_SUFFIX``."""
-        from vya_backupd.engines.scan_mysql import MysqlScanner
-
         return MysqlScanner(segment_size, want_hash=want_hash, header_suffix=HEADER_SUFFIX)
 
     def globals_scanner(self, segment_size: int) -> Scanner:

@@ -76,7 +76,7 @@ class PostgreSQL:
 
     def client_command(self, instance: Instance, database: str | None, tools: Toolset, server: ServerFacts) -> Command:
         """Run psql without start-up file, history, pager and output, in one session that stops at the first error."""
-        arguments = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null")
+        arguments = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null", "--file=-")
         return self._command(instance, database or sql.MAINTENANCE, tools.client, arguments, server)
 
     def scanner(self, segment_size: int, *, want_hash: bool = True) -> Scanner:

@@ -32,6 +32,12 @@ def rule(pattern: str, code: str, hint: str, *, retryable: bool = False) -> Rule
     return Rule(re.compile(pattern, re.IGNORECASE), code, hint, retryable)
 
 
+_ECHO = re.compile(r"^-{14}\n.*?(?:^-{14}\n|\Z)", re.MULTILINE | re.DOTALL)
+"""MariaDB's client repeats the statement that failed between two lines: it may hold anything, secrets too."""
+
+_SURE = re.compile(
+    r"^(ERROR \d+|psql:.*?(ERROR|FATAL):|\S+: (error|fatal|got error)\b)|\b(FATAL|ERROR|PANIC): ", re.IGNORECASE
+)
 _TOLD = re.compile(r"\b(error|fatal|panic|failed|denied|refused|mismatch|aborting)\b", re.IGNORECASE)
 _QUOTED_USER = re.compile(r"""((?:user|role) )(["'`])([^"'`]+)\2""", re.IGNORECASE)
 _ACCOUNT = re.compile(r"'([^'@]+)'@'")
@@ -51,10 +57,11 @@ def clean(line: str) -> str:
 
 def telling_line(stderr: str) -> str:
     """The first line that says what went wrong; else the last line; empty when there is none."""
-    lines = [line for line in stderr.splitlines() if line.strip()]
-    for line in lines:
-        if _TOLD.search(line) and "warning" not in line.lower():
-            return clean(line)
+    lines = [line for line in _ECHO.sub("", stderr).splitlines() if line.strip()]
+    for pattern in (_SURE, _TOLD):
+        for line in lines:
+            if pattern.search(line) and "warning" not in line.lower():
+                return clean(line)
     return clean(lines[-1]) if lines else ""
 
 
@@ -77,8 +84,9 @@ def classify(
 
 def known_failure(rules: Sequence[Rule], what: str, text: str) -> VyaError | None:
     """The error of the first rule that knows the text; ``what`` begins its message."""
+    searched = _ECHO.sub("", text)
     for each in rules:
-        if each.pattern.search(text):
+        if each.pattern.search(searched):
             return _error(each.code, f"{what}: {telling_line(text)}", each.hint, retryable=each.retryable)
     return None
 

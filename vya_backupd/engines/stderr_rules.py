@@ -57,7 +57,12 @@ POSTGRESQL_RULES = (
         "The standby cancelled the dump to apply changes: set hot_standby_feedback or max_standby_streaming_delay there.",
         retryable=True,
     ),
-    rule(r"due to lock timeout|could not obtain lock", "lock_timeout", HINT_LOCK, retryable=True),
+    rule(
+        r"due to lock timeout|could not obtain lock|statement timeout[^$]*LOCK TABLE",
+        "lock_timeout",
+        HINT_LOCK,
+        retryable=True,
+    ),
     rule(r"deadlock detected", "lock_timeout", HINT_LOCK, retryable=True),
     rule(
         r"row-level security polic",

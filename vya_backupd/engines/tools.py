@@ -61,6 +61,7 @@ PROGRAMS: dict[str, ToolRole] = {
 _NUMBER = r"(\d+(?:\.\d+)*)"
 _POSTGRESQL = re.compile(r"\(PostgreSQL\) " + _NUMBER)
 _MARIADB = re.compile(r"(?:Distrib |from |Ver )" + _NUMBER + r"-MariaDB", re.IGNORECASE)
+_MARIADB_NAME = re.compile(r"mariadb\S* +Ver " + _NUMBER)  # mariadb-binlog tells a version of its own only
 _MYSQL_DISTRIBUTION = re.compile(r"Distrib " + _NUMBER)
 _MYSQL = re.compile(r"Ver " + _NUMBER)
 
@@ -71,6 +72,7 @@ def parse_version(path: Path, role: ToolRole, text: str) -> Tool | None:
     for vendor, pattern in (
         (EngineKind.POSTGRESQL, _POSTGRESQL),
         (EngineKind.MARIADB, _MARIADB),
+        (EngineKind.MARIADB, _MARIADB_NAME),
         (EngineKind.MYSQL, _MYSQL_DISTRIBUTION),
         (EngineKind.MYSQL, _MYSQL),
     ):
