@@ -3,7 +3,6 @@ from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-import sqlalchemy as sa
 from sqlalchemy.exc import StatementError
 
 from tests.catalog.samples import EXTENTS, NIGHT, backup, event
@@ -124,16 +123,3 @@ async def test_rebuilding_replaces_everything_and_is_remembered(catalog: Catalog
     assert not again.needs_rebuild
     assert await again.backups.count() == 1234
     await again.close()
-
-
-async def test_queries_use_their_indexes(catalog: Catalog) -> None:
-    async with catalog._database.reading() as connection:
-        for where, index in (
-            ("", "backups_by_age"),
-            ("WHERE instance = 'x'", "backups_of_instance"),
-            ("WHERE instance = 'x' AND database = 'y' AND taken_at <= 5", "backups_of_database"),
-        ):
-            query = f"EXPLAIN QUERY PLAN SELECT * FROM backups {where} ORDER BY taken_at DESC, id DESC LIMIT 5"
-            plan = str((await connection.execute(sa.text(query))).all())
-            assert index in plan
-            assert "TEMP B-TREE" not in plan

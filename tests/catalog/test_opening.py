@@ -14,10 +14,16 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from tests.catalog.conftest import Damage
 from tests.catalog.samples import backup, event
 from vya_backupd.catalog import Catalog, migrate, tables
 from vya_backupd.errors import StorageError
 from vya_backupd.model.operation import State
+
+
+@pytest.fixture
+def url(sqlite_url: str) -> str:
+    return sqlite_url
 
 
 def file_of(url: str) -> Path:
@@ -83,9 +89,9 @@ def _cut(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [_text, _torn, _cut])
-async def test_a_damaged_file_is_moved_aside_and_a_new_one_begun(url: str, damage: object) -> None:
+async def test_a_damaged_file_is_moved_aside_and_a_new_one_begun(url: str, damage: Damage) -> None:
     await fill(url)
-    damage(file_of(url))  # type: ignore[operator]
+    damage(file_of(url))
     wreck = file_of(url).read_bytes()
     catalog = Catalog(url)
     await catalog.open()
@@ -185,3 +191,16 @@ async def test_a_killed_writer_leaves_what_was_committed_and_no_more(url: str) -
     assert found.state is State.RUNNING
     assert [each.event.name for each in await catalog.events.after()] == ["operation.submitted", "operation.started"]
     await catalog.close()
+
+
+async def test_queries_use_their_indexes(catalog: Catalog) -> None:
+    async with catalog._database.reading() as connection:
+        for where, index in (
+            ("", "backups_by_age"),
+            ("WHERE instance = 'x'", "backups_of_instance"),
+            ("WHERE instance = 'x' AND database = 'y' AND taken_at <= 5", "backups_of_database"),
+        ):
+            query = f"EXPLAIN QUERY PLAN SELECT * FROM backups {where} ORDER BY taken_at DESC, id DESC LIMIT 5"
+            plan = str((await connection.execute(sa.text(query))).all())
+            assert index in plan
+            assert "TEMP B-TREE" not in plan
