@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from vya_backupd.dumpfile.codec import CodecChooser
+from vya_backupd.dumpfile.codec_choice import CodecChooser
 from vya_backupd.dumpfile.reader import ReadAt
 from vya_backupd.dumpfile.seal import Closing
 from vya_backupd.dumpfile.segment import RawSegment

@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from vya_backupd.dumpfile.codec import CodecChooser, Deflated
+from vya_backupd.dumpfile.codec import Deflated, deflate
+from vya_backupd.dumpfile.codec_choice import CodecChooser
 from vya_backupd.dumpfile.seal import Closing
 from vya_backupd.dumpfile.segment import RawSegment
 from vya_backupd.dumpfile.writer import FileWriter
@@ -237,7 +238,7 @@ class _Dump:
         for segment in held:
             self._slots.acquire()
             self._stop.check()
-            self._queue.put(_Promise(segment, self._pool.submit(self._codec.compress, segment)))
+            self._queue.put(_Promise(segment, self._pool.submit(deflate, segment, self._codec.choose(segment))))
 
     def _report(self, *, last: bool = False) -> None:
         watch, moment = self._terms.watch, time.monotonic()

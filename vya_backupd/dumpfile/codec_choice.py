@@ -1,0 +1,133 @@
+"""Choosing a compressor for every segment: as fast as can be, and no file over ``BOUND`` times ``gzip -N``.
+
+No fixed mapping of levels serves all data: what makes a table of hex strings smaller *and* ten times faster than zlib
+makes source text a fifth larger. So each object's data is sampled: 64 KiB from the midst of a segment, compressed the
+way the stream would be there (with the 32 KiB before it as a dictionary), by zlib at the wanted level, which is the
+reference, and by the rungs of the ladder. That foretells sizes within half a percent.
+
+An account of the whole file adds up what the reference would have written and what was chosen instead. A segment takes
+the fastest codec that keeps the account below ``TARGET``: savings on one table may be spent on speed in the next.
+
+Everything here depends on the data and its order alone, never on clocks or threads: the same dump gives the same file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vya_backupd.dumpfile.codec import LADDER, WINDOW, Codec, Deflated, Library, deflate, deflated_size
+from vya_backupd.dumpfile.segment import RawSegment
+
+BOUND = 1.02
+"""What is promised: size of a file against ``gzip -N`` of the same text."""
+TARGET = 1.012
+"""What is aimed at: samples err, and every member starts with an empty window."""
+_TIGHTEST = 0.985
+"""An account overdrawn by many tiny objects is not repaid with slowness beyond this."""
+_MEMBER_OVERHEAD = 60
+_SAMPLE = 64 << 10
+_SMALLEST_SAMPLED = WINDOW + 2 * _SAMPLE
+_PROBE = 16 << 10
+_DRIFT = 0.12
+_LONGEST_TRUST = 16
+_TYPICAL_DENSITY = 0.22
+_FAST = LADDER[0]
+
+
+@dataclass(slots=True)
+class _Object:
+    """What samples told of the object at hand."""
+
+    ratios: dict[Codec, float]
+    """Sizes against the reference's."""
+    reference: float
+    """What the reference makes of one byte of dump; ``probed``: what the fastest rung makes of it."""
+    probed: float
+    trusted: int
+    """Segments that may still pass before the next sample."""
+    next_trust: int
+
+
+class CodecChooser:
+    """Chooses for the segments of one dump, in their order; ``level`` (1-9) is that of the gzip to measure against."""
+
+    def __init__(self, level: int) -> None:
+        self._reference_codec = Codec(Library.ZLIB, level)
+        self._rungs = (*LADDER, self._reference_codec)
+        self._object: _Object | None = None
+        self._name: tuple[int, str] | None = None
+        self.reference_bytes = 0.0
+        self.chosen_bytes = 0.0
+
+    def compress(self, segment: RawSegment) -> Deflated:
+        """Choose and compress at once."""
+        return deflate(segment, self.choose(segment))
+
+    def choose(self, segment: RawSegment) -> Codec:
+        """The codec for the next segment. Costs some milliseconds where it samples."""
+        if self._name != (segment.section, segment.object_name):
+            self._name = (segment.section, segment.object_name)
+            self._object = None
+        if segment.raw_size >= _SMALLEST_SAMPLED:
+            self._look(segment)
+        known = self._object
+        if known is None:
+            self._enter(segment.raw_size * _TYPICAL_DENSITY, 1.0)
+            return self._reference_codec
+        return self._affordable(known, segment.raw_size)
+
+    def _affordable(self, known: _Object, raw_size: int) -> Codec:
+        """The fastest rung that the account can pay for; where none is, the smallest that was sampled."""
+        reference = known.reference * raw_size
+        spare = TARGET * (self.reference_bytes + reference) - self.chosen_bytes - _MEMBER_OVERHEAD
+        allowed = max(spare / reference, _TIGHTEST)
+        fitting = (codec for codec in self._rungs if known.ratios.get(codec, BOUND * 2) <= allowed)
+        codec = next(fitting, None) or min(known.ratios, key=lambda rung: known.ratios[rung])
+        self._enter(reference, known.ratios[codec])
+        return codec
+
+    def _enter(self, reference: float, ratio: float) -> None:
+        self.reference_bytes += reference
+        self.chosen_bytes += reference * ratio + _MEMBER_OVERHEAD
+
+    def _look(self, segment: RawSegment) -> None:
+        """Sample, where the object is new, the last sample is old, or the data has changed its nature."""
+        middle = _slice(segment, segment.raw_size // 2 - WINDOW, WINDOW + _SAMPLE)
+        before, data = middle[:WINDOW], middle[WINDOW:]
+        probed = deflated_size(_FAST, data[:_PROBE], before) / _PROBE
+        known = self._object
+        if known is not None and known.trusted > 0 and abs(probed - known.probed) <= _DRIFT * known.probed:
+            known.trusted -= 1
+            return
+        self._object = self._sample(data, before, probed)
+
+    def _sample(self, data: bytes, before: bytes, probed: float) -> _Object:
+        reference = deflated_size(self._reference_codec, data, before)
+        ratios = {self._reference_codec: 1.0}
+        for codec in LADDER:
+            ratios[codec] = deflated_size(codec, data, before) / reference
+            if ratios[codec] <= _TIGHTEST:
+                break
+        found = _Object(ratios, reference / len(data), probed, 1, 3)
+        old = self._object
+        if old is None or abs(probed - old.probed) > _DRIFT * old.probed:
+            return found
+        return _Object(
+            ratios={codec: (ratio + old.ratios.get(codec, ratio)) / 2 for codec, ratio in ratios.items()},
+            reference=(found.reference + old.reference) / 2,
+            probed=(probed + old.probed) / 2,
+            trusted=old.next_trust,
+            next_trust=min(2 * old.next_trust + 1, _LONGEST_TRUST),
+        )
+
+
+def _slice(segment: RawSegment, start: int, size: int) -> bytes:
+    """Bytes from the midst of a segment, whatever its parts."""
+    pieces: list[bytes | memoryview] = []
+    for part in segment.parts:
+        if start < len(part) and size > 0:
+            piece = part[start : start + size]
+            pieces.append(piece)
+            size -= len(piece)
+        start = max(start - len(part), 0)
+    return b"".join(pieces)
