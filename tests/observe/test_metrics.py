@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -162,15 +163,27 @@ async def test_a_restart_never_makes_a_counter_fall(tmp_path: Path) -> None:
 
     again = Catalog(url, counting=counts_of)
     await again.open()
+    for hours, name in ((0, "b1"), (1, "b2"), (1, "b3")):
+        await again.backups.record(backup(name, NOON + timedelta(hours=hours)), None)
+    assert [each.id for each in await again.backups.newest_each()] == ["b3"]
+    assert await again.backups.newest_each("other") == []
     after = Metrics("2.0.0")
-    after.load(await again.totals(), await again.operations.list(), [], lambda _: "postgresql")
+    await after.fill(again)
     await again.close()
-    assert samples(after) == samples(before)
+    success = ("vya_backup_last_success_timestamp_seconds", frozenset({**PLACE, "database": "shop"}.items()))
+    assert samples(after).pop(success) == (NOON + timedelta(hours=1)).timestamp()
+    assert {**samples(before), success: samples(after)[success]} == samples(after)
+
+
+def backup(name: str, taken_at: datetime) -> StoredBackup:
+    kinds = (EngineKind.POSTGRESQL, BackupType.FULL)
+    facts = BackupFacts(name, "pg", "shop", *kinds, "h", taken_at, taken_at, "18", "pg_dump", 6)
+    return StoredBackup(Manifest(facts, name, 1, 1, 1, "sha256", "ab" * 32, 1, taken_at), f"pg/{name}")
 
 
 def test_what_the_catalog_holds_is_shown_at_start() -> None:
-    facts = BackupFacts("b", "pg", "shop", EngineKind.POSTGRESQL, BackupType.FULL, "h", NOON, NOON, "18", "pg_dump", 6)
-    stored = StoredBackup(Manifest(facts, "f", 1, 1, 1, "sha256", "", 1, NOON, verified_at=NOON), "p")
+    plain = backup("b", NOON)
+    stored = replace(plain, manifest=replace(plain.manifest, verified_at=NOON))
     metrics = Metrics("2.0.0")
     metrics.load([], [], [stored], lambda _: "postgresql")
     success = value(metrics, "vya_backup_last_success_timestamp_seconds", **PLACE, database="shop")

@@ -95,6 +95,10 @@ class Access:
     """Roles by group; root and the daemon's own user are operators."""
 
     def __init__(self, operators: Iterable[str], viewers: Iterable[str]) -> None:
+        self.change(operators, viewers)
+
+    def change(self, operators: Iterable[str], viewers: Iterable[str]) -> None:
+        """Use other groups from now on, for peers that are connected already too."""
         self.operator_gids = group_ids(operators)
         self.viewer_gids = group_ids(viewers)
 

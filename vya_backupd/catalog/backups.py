@@ -123,6 +123,20 @@ class BackupIndex:
         found = await self.find(instance, database, before=before, limit=1)
         return found[0] if found else None
 
+    async def newest_each(self, instance: str | None = None) -> list[StoredBackup]:
+        """The newest backup of each database, of one instance or of all."""
+        newest = sa.select(_B.instance, _B.database, sa.func.max(_B.taken_at).label("at"))
+        if instance is not None:
+            newest = newest.where(_B.instance == instance)
+        last = newest.group_by(_B.instance, _B.database).subquery()
+        matches = (_B.instance == last.c.instance) & (_B.database == last.c.database) & (_B.taken_at == last.c.at)
+        query = sa.select(tables.backups).join(last, matches).order_by(_B.instance, _B.database, _B.id.desc())
+        async with self._database.reading() as connection:
+            found = [_stored(row) for row in (await connection.execute(query)).mappings()]
+        # Two of the same microsecond: the one with the higher id, as everywhere.
+        places = ((each.manifest.facts.instance, each.manifest.facts.database) for each in reversed(found))
+        return list(dict(zip(places, reversed(found), strict=True)).values())[::-1]
+
     async def earliest(self, instance: str, database: str) -> StoredBackup | None:
         """The oldest backup of a database."""
         query = _chosen(instance, database, None).order_by(_B.taken_at, _B.id).limit(1)

@@ -24,13 +24,18 @@ from prometheus_client.core import (
 from prometheus_client.openmetrics import exposition as openmetrics_exposition
 from prometheus_client.registry import Collector
 
+from vya_backupd.catalog import Catalog
 from vya_backupd.catalog.ledger import Count, Total
 from vya_backupd.model.backup import StoredBackup
 from vya_backupd.model.event import Event
 from vya_backupd.model.operation import Operation, OperationKind, State, is_final
 from vya_backupd.observe import counting
+from vya_backupd.observe.counting import counts_of as counts_of  # noqa: PLC0414 - shown here on purpose
 
 TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_OPERATIONS_READ = 1000
+"""How far back the last backup of an instance is looked for at start."""
 
 _Key = tuple[str, ...]
 
@@ -89,6 +94,13 @@ class Metrics(Collector):
 
     # what it learns
 
+    async def fill(self, catalog: Catalog) -> None:
+        """Read from the catalog what ``load`` takes over. Kinds of servers are those of their last backups."""
+        backups = await catalog.backups.newest_each()
+        engines = {stored.manifest.facts.instance: str(stored.manifest.facts.engine) for stored in backups}
+        operations = await catalog.operations.list(limit=_OPERATIONS_READ, kind=OperationKind.BACKUP)
+        self.load(await catalog.totals(), operations, backups, lambda instance: engines.get(instance, "unknown"))
+
     def load(
         self,
         totals: Iterable[Total],
@@ -113,7 +125,7 @@ class Metrics(Collector):
 
     def observe(self, event: Event) -> None:
         """The observer of the catalog's events."""
-        for count in counting.counts_of(event):
+        for count in counts_of(event):
             self._add(count)
         if event.data.get("dry_run"):
             return
