@@ -29,6 +29,7 @@ from pathlib import Path, PurePosixPath
 
 from vya_backupd.errors import StorageError
 from vya_backupd.model.backup import BackupType, Manifest, StoredBackup
+from vya_backupd.policy.naming import numbered
 from vya_backupd.storage import tree
 from vya_backupd.storage.base import (
     CHECKSUM_SUFFIXES,
@@ -48,15 +49,6 @@ _NUMBERS = range(1, 10_000)
 def mode_of(manifest: Manifest) -> int:
     """Permissions of a backup's files: globals hold password hashes and are for the owner alone."""
     return 0o600 if manifest.facts.type is BackupType.GLOBALS else 0o640
-
-
-def numbered(name: str, number: int) -> str:
-    """The name for the ``number``-th comer: ``a.sql.gz``, ``a_2.sql.gz``, ``a_3.sql.gz``."""
-    if number == 1:
-        return name
-    suffix = ".sql.gz" if name.endswith(".sql.gz") else Path(name).suffix
-    stem = name.removesuffix(suffix)
-    return f"{stem}_{number}{suffix}"
 
 
 class Underway:
@@ -140,7 +132,7 @@ class Publisher:
 
     def _place_data(self, source: Path, folder: int, where: PurePosixPath, wanted: str) -> PurePosixPath:
         for number in _NUMBERS:
-            path = where / numbered(wanted, number)
+            path = where / (wanted if number == 1 else numbered(wanted, number))
             if any(tree.exists(folder, path.name + suffix) for suffix in ("", *_COMPANIONS)):
                 continue
             self._underway.paths.add(str(path))
