@@ -30,7 +30,7 @@ from vya_backupd.model.backup import StoredBackup
 from vya_backupd.model.event import Event
 from vya_backupd.model.operation import Operation, OperationKind, State, is_final
 from vya_backupd.observe import counting
-from vya_backupd.observe.counting import counts_of as counts_of  # noqa: PLC0414 - shown here on purpose
+from vya_backupd.observe.counting import counts_of
 
 TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
