@@ -1,0 +1,374 @@
+"""The composition root: from a configuration file to a running product, and down again in the opposite order.
+
+Start, each step undone by the stop: log, state lock, store, catalog, what a crash left behind, sites, queue. Nothing
+answers on the control socket before the past is settled; the public site answers from the beginning and says "not
+ready".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import structlog
+
+from vya_backupd import __version__, faults
+from vya_backupd.api.access import Access
+from vya_backupd.api.control import MAX_CONNECTIONS, control_app
+from vya_backupd.api.listen import Site as HttpSite
+from vya_backupd.api.listen import bind_tcp, bind_unix
+from vya_backupd.api.public import MAX_CONNECTIONS as MAX_PUBLIC_CONNECTIONS
+from vya_backupd.api.public import public_app
+from vya_backupd.catalog import Catalog
+from vya_backupd.config.credentials import load_instances
+from vya_backupd.config.load import load
+from vya_backupd.config.schema import Config
+from vya_backupd.daemon.lifecycle import Lifecycle, harden
+from vya_backupd.daemon.lock import StateLock
+from vya_backupd.daemon.notify import Notifier
+from vya_backupd.daemon.queue import OperationQueue
+from vya_backupd.dumpfile import manifest as manifests
+from vya_backupd.engines.tools import ToolRole
+from vya_backupd.errors import ConfigError, InterruptedWorkError, VyaError
+from vya_backupd.model.backup import Manifest
+from vya_backupd.model.event import Event
+from vya_backupd.model.operation import Operation, OperationKind, State
+from vya_backupd.observe.counting import counts_of
+from vya_backupd.observe.log import LogSettings, configure_logging, log_event
+from vya_backupd.observe.metrics import Metrics
+from vya_backupd.observe.redaction import register_secret
+from vya_backupd.operations.backup import BackupHandler
+from vya_backupd.operations.rebuild import RebuildHandler, adopt_orphans, rebuild
+from vya_backupd.operations.restore import RestoreHandler
+from vya_backupd.operations.site import Settings, Site
+from vya_backupd.operations.verify import VerifyHandler
+from vya_backupd.operations.work import Handler
+from vya_backupd.pipeline.pool import new_pool
+from vya_backupd.policy.naming import Naming
+from vya_backupd.probe import Probe
+from vya_backupd.process import Spawner, ToolFinder, ToolSearch
+from vya_backupd.service import DaemonService
+from vya_backupd.storage import LocalStore, ManifestCodec
+
+_log = structlog.get_logger("vya.app")
+
+CHECK_SECONDS = 30.0
+"""How often catalog, store and servers are asked whether they are well."""
+_REMEMBERED_OPERATIONS = 200
+"""Ended operations that metrics of the last runs are filled from at start."""
+_CONCURRENT_OPERATIONS = 16
+"""Operations that run side by side; dumps are bounded by ``backup.workers``, and instances by their own order."""
+
+
+class App:
+    """One running product. ``control_socket`` overrides the configured one; ``public`` False opens no TCP port."""
+
+    def __init__(self, config_path: Path, *, control_socket: Path | None = None, public: bool = True) -> None:
+        self._config_path = config_path
+        self._control_socket = control_socket
+        self._public = public
+        self.settings = _settings(config_path)
+        self._closing = contextlib.AsyncExitStack()
+        self.started = threading.Event()
+
+    async def run(self, *, signals: bool = True) -> bool:
+        """Live until told to stop. Returns whether everything ended in good order.
+
+        Raises:
+            VyaError: the start failed; nothing is left open.
+        """
+        async with self._closing as closing:
+            lifecycle = await self._open(closing)
+            if signals:
+                closing.enter_context(lifecycle.signals())
+            async with asyncio.TaskGroup() as group:
+                queue = group.create_task(self.queue.run(), name="queue")
+                checks = group.create_task(self._check_forever(), name="checks")
+                lifecycle.ready("running")
+                self.started.set()
+                clean = await lifecycle.run(self.queue)
+                checks.cancel()
+                if not clean:
+                    queue.cancel()
+        return clean
+
+    async def _open(self, closing: contextlib.AsyncExitStack) -> Lifecycle:
+        self._loop = asyncio.get_running_loop()
+        config = self.settings.config
+        closing.enter_context(StateLock(config.application.state_dir))
+        self.site = await _site(self.settings, closing)
+        self.lifecycle = Lifecycle(
+            reload=self.reload,
+            notifier=Notifier(os.environ),
+            stop_deadline=config.application.stop_deadline.total_seconds(),
+        )
+        self.metrics = Metrics(__version__)
+        restores = RestoreHandler(self.site)
+        handlers: dict[OperationKind, Handler] = {
+            OperationKind.BACKUP: BackupHandler(self.site),
+            OperationKind.RESTORE: restores,
+            OperationKind.VERIFY: VerifyHandler(self.site),
+            OperationKind.REBUILD: RebuildHandler(self.site),
+        }
+        self.queue = OperationQueue(
+            self.site.catalog.operations,
+            handlers,
+            concurrency=_CONCURRENT_OPERATIONS,
+            now=_now,
+            engine_of=self._engine_of,
+        )
+        self.service = DaemonService(self.site, self.queue, restores, self.lifecycle, self.metrics)
+        self.metrics.live = self.service.live_values()
+        if self._public and config.monitoring.health_check.enabled:
+            await self._open_public(closing)
+        await self._settle_the_past()
+        await self._open_control(closing)
+        return self.lifecycle
+
+    def _engine_of(self, instance_id: str) -> str:
+        instance = self.site.settings.instances.get(instance_id)
+        return str(instance.kind) if instance else "unknown"
+
+    async def _open_public(self, closing: contextlib.AsyncExitStack) -> None:
+        health = self.settings.config.monitoring.health_check
+        app = public_app(
+            self.service, path=health.path, with_metrics=self.settings.config.monitoring.prometheus.enabled
+        )
+        sock = bind_tcp(health.host, health.port)
+        site = HttpSite(app, sock, max_connections=MAX_PUBLIC_CONNECTIONS)
+        await site.start()
+        closing.push_async_callback(site.stop)
+        _log.info("public.listening", host=health.host, port=sock.getsockname()[1])
+
+    async def _open_control(self, closing: contextlib.AsyncExitStack) -> None:
+        control = self.settings.config.control
+        self.access = Access(control.operators, control.viewers)
+        path = self._control_socket or control.socket_path
+        operators, viewers = self.access.operator_gids, self.access.viewer_gids
+        sock = bind_unix(path, group=next(iter(operators), None), more_groups=tuple(operators[1:] + viewers))
+        closing.callback(path.unlink, missing_ok=True)
+        site = HttpSite(control_app(self.service, self.access), sock, max_connections=MAX_CONNECTIONS)
+        await site.start()
+        closing.push_async_callback(site.stop)
+        _log.info("control.listening", path=str(path))
+
+    async def _settle_the_past(self) -> None:
+        """Close what a dead predecessor left running, adopt what it had placed, fill an empty index."""
+        catalog = self.site.catalog
+        error = InterruptedWorkError("the daemon died during the operation", code="interrupted", hint="Run it again.")
+        await catalog.operations.interrupt_running(error.to_json(), _interrupted_event)
+        for operation in await catalog.operations.queued():
+            event = _interrupted_event(operation)
+            await catalog.operations.advance(operation.id, State.INTERRUPTED, event=event, error=error.to_json())
+        if catalog.needs_rebuild:
+            found = await rebuild(self.site, "daemon")
+            _log.warning("catalog.rebuilt", moved_aside=str(catalog.moved_aside or ""), backups=found["backups"])
+        elif adopted := await adopt_orphans(self.site):
+            _log.warning("backups.adopted", files=adopted)
+        catalog.events.subscribe(log_event)
+        catalog.events.subscribe(self.metrics.observe)
+        self.metrics.load(
+            await catalog.totals(),
+            await catalog.operations.list(limit=_REMEMBERED_OPERATIONS),
+            await catalog.backups.find(),
+            self._engine_of,
+        )
+
+    async def reload(self) -> None:
+        """Read configuration and credentials anew and put them into force as one.
+
+        Raises:
+            ConfigError: they have mistakes, or change what only a restart can change; the old ones stay.
+        """
+        settings = await asyncio.to_thread(_settings, self._config_path)
+        _refuse_unchangeable(self.settings.config, settings.config)
+        _configure_log(settings)
+        self.settings = self.site.settings = settings
+        self.site.tools = _tools(self.site.spawner, settings.config)
+        self.site.naming = _naming(settings.config)
+        self.site.dumps = asyncio.Semaphore(settings.config.backup.workers)
+        self.access.__init__(settings.config.control.operators, settings.config.control.viewers)  # type: ignore[misc]
+        self.lifecycle.stop_deadline = settings.config.application.stop_deadline.total_seconds()
+
+    def stop(self, reason: str) -> None:
+        """Ask for the stop, from any thread."""
+        self._loop.call_soon_threadsafe(self.lifecycle.request_stop, reason)
+
+    async def _check_forever(self) -> None:
+        while True:
+            troubles = []
+            for check in (self.site.catalog.check(), asyncio.to_thread(self.site.store.check)):
+                try:
+                    await check
+                except VyaError as error:
+                    troubles.append(f"{error.code}: {error.message}")
+            self.service.troubles = tuple(troubles)
+            await self.service.refresh()
+            await asyncio.sleep(CHECK_SECONDS)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _settings(config_path: Path) -> Settings:
+    config = load(config_path)
+    return Settings(config, {instance.id: instance for instance in load_instances(config)})
+
+
+async def _site(settings: Settings, closing: contextlib.AsyncExitStack) -> Site:
+    """Store, catalog and everything that works on them, in the order in which they are opened."""
+    config = settings.config
+    local, checksums = config.storage.local, config.storage.checksums
+    codec = ManifestCodec(manifests.encode_manifest, manifests.decode_manifest, manifests.checksum_line)
+    store = LocalStore(
+        local.base_path,
+        codec,
+        temp_path=local.temp_path,
+        data_suffix=".gz",
+        checksum_files=checksums.enabled and checksums.store_file,
+        step=lambda name: faults.point(f"store.{name}"),
+    )
+    await asyncio.to_thread(store.prepare)
+    spawner = Spawner(config.application.state_dir / "run")
+    spawner.sweep()
+    pool = new_pool()
+    closing.callback(pool.shutdown, wait=False, cancel_futures=True)
+    catalog = Catalog(config.catalog_url().reveal(), counting=counts_of)
+    await catalog.open()
+    closing.push_async_callback(catalog.close)
+    return Site(
+        settings=settings,
+        store=store,
+        catalog=catalog,
+        spawner=spawner,
+        tools=_tools(spawner, config),
+        probe=Probe(),
+        pool=pool,
+        naming=_naming(config),
+        dumps=asyncio.Semaphore(config.backup.workers),
+        now=_now,
+        decode_manifest=_decode_manifest,
+    )
+
+
+def _decode_manifest(path: Path) -> Manifest:
+    return manifests.decode_manifest(path.read_bytes())
+
+
+def _naming(config: Config) -> Naming:
+    names = config.storage.file_naming
+    zone = ZoneInfo(config.scheduling.timezone)
+    return Naming(config.storage.local.structure, names.pattern, names.datetime_format, zone)
+
+
+def _tools(spawner: Spawner, config: Config) -> ToolFinder:
+    roles = {"dump": ToolRole.DUMP, "client": ToolRole.CLIENT, "binlog": ToolRole.BINLOG}
+    programs = {
+        path: role
+        for section in (config.tools.mysql, config.tools.mariadb)
+        for key, role in roles.items()
+        if (path := getattr(section, key)) is not None
+    }
+    return ToolFinder(spawner, ToolSearch(tuple(config.tools.postgresql.search), programs))
+
+
+def _refuse_unchangeable(old: Config, new: Config) -> None:
+    fixed: dict[str, Callable[[Config], object]] = {
+        "application.state_dir": lambda config: config.application.state_dir,
+        "application.hostname": lambda config: config.application.hostname,
+        "storage.local.base_path": lambda config: config.storage.local.base_path,
+        "storage.local.temp_path": lambda config: config.storage.local.temp_path,
+        "control.socket_path": lambda config: config.control.socket_path,
+        "catalog.url": lambda config: config.catalog_url().reveal(),
+        "monitoring.health_check": lambda config: config.monitoring.health_check,
+    }
+    changed = [key for key, value in fixed.items() if value(old) != value(new)]
+    if changed:
+        raise ConfigError(
+            f"only a restart can change {', '.join(changed)}", hint="Restart the daemon, or undo the change."
+        )
+
+
+def _interrupted_event(operation: Operation) -> Event:
+    from vya_backupd.daemon.facts import finished_facts
+
+    facts = finished_facts(operation, State.INTERRUPTED, engine_of=lambda _: "unknown")
+    return Event("operation.finished", _now(), operation.id, data=facts)
+
+
+def _configure_log(settings: Settings) -> None:
+    logging = settings.config.logging
+    for instance in settings.instances.values():
+        if instance.password:
+            register_secret(instance.password.reveal())
+    configure_logging(LogSettings(logging.level, logging.format, logging.output, logging.file_path))
+
+
+def run_daemon(config_path: Path) -> int:
+    """The daemon, from start to stop. Returns the process's exit code."""
+    harden()
+    faults.arm(os.environ.get("VYA_FAULTS", ""))
+    try:
+        app = App(config_path)
+        _configure_log(app.settings)
+        return 0 if asyncio.run(app.run()) else 1
+    except VyaError as error:
+        sys.stderr.write(f"vya-backupd: {error.message}\n" + (f"  {error.hint}\n" if error.hint else ""))
+        return error.exit_code
+
+
+@contextlib.contextmanager
+def standalone(config_path: Path) -> Iterator[Path]:
+    """The same product inside this process, on a private control socket, for as long as the block lasts.
+
+    Leaving the block normally waits for running work; leaving it by an exception ends that work at once.
+
+    Raises:
+        VyaError: as the daemon's start.
+    """
+    harden()
+    faults.arm(os.environ.get("VYA_FAULTS", ""))
+    with tempfile.TemporaryDirectory(prefix="vya-") as folder:
+        path = Path(folder) / "control.sock"
+        app = App(config_path, control_socket=path, public=False)
+        _configure_log(app.settings)
+        with _in_thread(app):
+            yield path
+
+
+@contextlib.contextmanager
+def _in_thread(app: App) -> Iterator[None]:
+    failures: list[BaseException] = []
+
+    def live() -> None:
+        try:
+            asyncio.run(app.run(signals=False))
+        except BaseException as error:  # noqa: BLE001 - raised in the waiting thread
+            failures.append(error)
+        finally:
+            app.started.set()
+
+    thread = threading.Thread(target=live, name="standalone")
+    thread.start()
+    app.started.wait()
+    try:
+        if not failures:
+            yield
+    except BaseException:
+        app.lifecycle.stop_deadline = 0
+        raise
+    finally:
+        if thread.is_alive():
+            app.stop("the standalone run is over")
+        thread.join()
+    if failures:
+        raise failures[0]

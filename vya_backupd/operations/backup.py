@@ -1,0 +1,163 @@
+"""Back up databases.
+
+The runbook: ask every instance what it is and which databases it has; announce one step for each database, and one for
+the globals of each instance; dump them, sequentially unless asked otherwise and never more at once than there are
+workers; report each end. A database that fails does not stop the others. An instance that does not answer is one failed
+step of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from vya_backupd.errors import NotFoundError, VyaError
+from vya_backupd.model.backup import GLOBALS_NAME
+from vya_backupd.model.instance import Instance, ServerFacts
+from vya_backupd.model.operation import State
+from vya_backupd.operations.dumping import Dump, Dumped, Dumper
+from vya_backupd.operations.requests import BackupRequest
+from vya_backupd.operations.site import Site, nearest
+from vya_backupd.operations.work import Work
+from vya_backupd.policy import retry
+
+_log = structlog.get_logger("vya.backup")
+
+EVERYTHING = "*"
+"""The step of an instance of which nothing could be learned."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Surveyed:
+    """An instance that answered, and its databases to back up; or the error that it answered with."""
+
+    instance: Instance
+    server: ServerFacts | None = None
+    databases: tuple[str, ...] = ()
+    error: VyaError | None = None
+
+
+class BackupHandler:
+    """Runs operations of kind ``backup``."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    def resources(self, request: dict[str, Any]) -> frozenset[str]:
+        """Each instance that is backed up. Raises NotFoundError for one that is not configured."""
+        parsed = BackupRequest.parse(request)
+        return frozenset(f"instance:{each.id}" for each in self._site.enabled_instances(parsed.instances))
+
+    async def run(self, work: Work) -> dict[str, Any]:
+        """See the module's text. A dry run stops after the survey of each database."""
+        request = BackupRequest.parse(work.operation.request)
+        surveyed = await self._survey(request)
+        jobs = [job for each in surveyed for job in self._jobs(each, request)]
+        failed = [each for each in surveyed if each.error is not None]
+        await work.plan_steps(
+            [(each.instance.id, EVERYTHING) for each in failed] + [(job.instance.id, job.database) for job in jobs]
+        )
+        for each in failed:
+            await work.step_finished(each.instance.id, EVERYTHING, State.FAILED, error=each.error)
+        if request.parallel:
+            await self._run_parallel(work, jobs, request.workers or self._site.config.backup.workers)
+        else:
+            for job in jobs:
+                await self._run_one(work, job)
+        return {"dry_run": True} if self._is_dry(request) else {}
+
+    def _is_dry(self, request: BackupRequest) -> bool:
+        return request.dry_run or self._site.config.backup.dry_run
+
+    async def _survey(self, request: BackupRequest) -> list[_Surveyed]:
+        instances = self._site.enabled_instances(request.instances)
+        if not instances:
+            raise NotFoundError(
+                "no instance is configured and enabled",
+                code="unknown_instance",
+                hint="Add one to the credentials file: see docs/configuration.md.",
+            )
+        surveyed = await asyncio.gather(*(self._survey_one(instance) for instance in instances))
+        if request.databases is not None:
+            return _only(surveyed, request.databases)
+        return list(surveyed)
+
+    async def _survey_one(self, instance: Instance) -> _Surveyed:
+        try:
+            server = await self._site.probe.server(instance)
+            databases = await self._site.probe.databases(instance)
+        except VyaError as error:
+            return _Surveyed(instance, error=error)
+        return _Surveyed(instance, server, tuple(databases))
+
+    def _jobs(self, surveyed: _Surveyed, request: BackupRequest) -> list[Dump]:
+        if surveyed.server is None:
+            return []
+        names = list(surveyed.databases)
+        if request.databases is None and request.globals and self._site.config.backup.include_globals:
+            names.append(GLOBALS_NAME)
+        level = request.compression_level or self._site.config.backup.compression_level
+        return [Dump(surveyed.instance, surveyed.server, name, level, self._is_dry(request)) for name in names]
+
+    async def _run_parallel(self, work: Work, jobs: Sequence[Dump], workers: int) -> None:
+        limit = asyncio.Semaphore(workers)
+
+        async def one(job: Dump) -> None:
+            async with limit:
+                await self._run_one(work, job)
+
+        async with asyncio.TaskGroup() as group:
+            for job in jobs:
+                group.create_task(one(job), name=f"backup {job.instance.id}/{job.database}")
+
+    async def _run_one(self, work: Work, job: Dump) -> None:
+        """One step, to its end or failure; only cancellation leaves through here."""
+        where = (job.instance.id, job.database)
+        async with self._site.dumps:
+            await work.step_started(*where)
+            try:
+                done = await self._attempts(work, job)
+            except VyaError as error:
+                await work.step_finished(*where, State.FAILED, error=error.at(*where))
+                return
+        await work.step_finished(*where, State.SUCCEEDED, backup_id=done.backup_id, detail=done.detail)
+
+    async def _attempts(self, work: Work, job: Dump) -> Dumped:
+        settings = self._site.config.backup
+        budget = retry.Budget(settings.attempts, settings.retry_wait.total_seconds())
+        for attempt in itertools.count(1):
+            try:
+                return await Dumper(self._site, work, job).run()
+            except VyaError as error:
+                decision = retry.decide(error, attempt, budget, roll=random.random())  # noqa: S311 - spreads load
+                if not decision.again:
+                    raise
+                _log.warning("backup.retry", instance=job.instance.id, database=job.database, reason=decision.reason)
+            await asyncio.sleep(decision.delay)
+        raise AssertionError  # pragma: no cover - the count does not end
+
+
+def _only(surveyed: Sequence[_Surveyed], wanted: Sequence[str]) -> list[_Surveyed]:
+    """The survey, cut down to the wanted databases, each of which must be somewhere."""
+    found = {name for each in surveyed for name in each.databases}
+    missing = [name for name in dict.fromkeys(wanted) if name not in found]
+    answered = all(each.error is None for each in surveyed)
+    if missing and answered:
+        raise NotFoundError(
+            f"no such database: {', '.join(map(repr, missing))}",
+            code="unknown_database",
+            hint=f"{nearest(missing[0], found)} See 'vyactl backup --list-databases'.",
+            instance=surveyed[0].instance.id if len(surveyed) == 1 else None,
+            database=missing[0],
+        )
+    cut = [
+        _Surveyed(each.instance, each.server, tuple(name for name in each.databases if name in wanted), each.error)
+        for each in surveyed
+    ]
+    return [each for each in cut if each.databases or each.error is not None]

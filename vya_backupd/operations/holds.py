@@ -1,0 +1,65 @@
+"""Hold, release and delete backups. What is said here is written beside the backup itself, and then indexed."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import datetime
+
+from vya_backupd.errors import BusyError
+from vya_backupd.model.backup import Hold, StoredBackup
+from vya_backupd.model.event import Event
+from vya_backupd.operations.site import Site
+from vya_backupd.operations.sources import backup_by_id
+
+
+async def hold(site: Site, backup_id: str, note: str, until: datetime | None, actor: str) -> StoredBackup:
+    """Keep a backup from deletion. A second hold replaces the first."""
+    held = Hold(note, actor, site.now(), until)
+    return await _rewrite(site, backup_id, held, "backup.held", actor)
+
+
+async def release(site: Site, backup_id: str, actor: str) -> StoredBackup:
+    """End a hold; a backup that is not held stays as it is."""
+    return await _rewrite(site, backup_id, None, "backup.released", actor)
+
+
+async def delete(site: Site, backup_id: str, actor: str, *, allow_held: bool = False) -> StoredBackup:
+    """Remove a backup for good.
+
+    Raises:
+        BusyError: ``backup_in_use``: it is held, or is being read.
+    """
+    stored = await backup_by_id(site, backup_id)
+    async with site.manifests:
+        manifest = await asyncio.to_thread(site.store.read_manifest, stored.path)
+        if manifest.hold is not None and not allow_held:
+            raise BusyError(
+                f"backup {stored.id} is held by {manifest.hold.by}: {manifest.hold.note or 'no note'}",
+                code="backup_in_use",
+                hint="Release it first: vyactl backups release ID",
+                retryable=False,
+            )
+        if stored.id in site.in_use:
+            raise BusyError(
+                f"backup {stored.id} is being read", code="backup_in_use", hint="Try again when that has ended."
+            )
+        await asyncio.to_thread(site.store.delete, stored)
+        await site.catalog.backups.remove(stored.id, _event(site, "backup.deleted", stored, actor))
+    return stored
+
+
+async def _rewrite(site: Site, backup_id: str, held: Hold | None, name: str, actor: str) -> StoredBackup:
+    stored = await backup_by_id(site, backup_id)
+    async with site.manifests:
+        manifest = await asyncio.to_thread(site.store.read_manifest, stored.path)
+        changed = await asyncio.to_thread(site.store.rewrite_manifest, stored, replace(manifest, hold=held))
+        await site.catalog.backups.set_manifest(changed, _event(site, name, changed, actor))
+    return changed
+
+
+def _event(site: Site, name: str, stored: StoredBackup, actor: str) -> Event:
+    facts = stored.manifest.facts
+    return Event(
+        name, site.now(), None, facts.instance, facts.database, actor, {"backup_id": stored.id, "path": stored.path}
+    )

@@ -1,0 +1,109 @@
+"""Make the catalog anew from the files alone.
+
+Files are the truth: every readable manifest becomes a row; a data file without a manifest is read wholly and, when it
+proves itself, gets a new one; deletions that were cut short are ended. What is damaged is reported and left alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from vya_backupd.errors import VyaError
+from vya_backupd.model.backup import StoredBackup
+from vya_backupd.model.event import Event
+from vya_backupd.model.operation import Progress, State
+from vya_backupd.operations.site import Site
+from vya_backupd.operations.work import Work
+from vya_backupd.pipeline.verify import VerifyTerms, verify
+from vya_backupd.storage import Damaged, Orphan
+
+STEP = ("store", "catalog")
+"""The one step of a rebuild."""
+
+
+class RebuildHandler:
+    """Runs operations of kind ``rebuild``."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    def resources(self, request: dict[str, Any]) -> frozenset[str]:  # noqa: ARG002 - a rebuild has no options
+        """Every instance: a backup that is published meanwhile must not fall out of the index."""
+        return frozenset({f"instance:{each}" for each in self._site.settings.instances} | {"catalog"})
+
+    async def run(self, work: Work) -> dict[str, Any]:
+        """See the module's text."""
+        await work.plan_steps([STEP])
+        await work.step_started(*STEP)
+        result = await rebuild(self._site, work.operation.submitted_by, work)
+        error = _first_damage(result)
+        await work.step_finished(*STEP, State.SUCCEEDED, detail=result | ({"first_damage": error} if error else {}))
+        return result
+
+
+async def rebuild(site: Site, actor: str, work: Work | None = None) -> dict[str, Any]:
+    """Read the store and replace the index. Returns what was found."""
+    await asyncio.to_thread(site.store.finish_tombstones)
+    entries = await asyncio.to_thread(lambda: list(site.store.list()))
+    stored = [entry for entry in entries if isinstance(entry, StoredBackup)]
+    adopted, damaged = [], []
+    for entry in entries:
+        if work is not None:
+            work.progress(Progress(work.operation.id, *STEP, "reading", len(stored), len(entries)))
+        if isinstance(entry, Orphan) or (isinstance(entry, Damaged) and entry.data_exists):
+            try:
+                stored.append(await adopt(site, entry.path))
+                adopted.append(entry.path)
+            except VyaError as error:
+                damaged.append({"file": entry.path, "error": error.to_json()})
+        elif isinstance(entry, Damaged):
+            damaged.append({"file": entry.path, "error": entry.error.to_json()})
+    counts = {"backups": len(stored), "adopted": adopted, "damaged": damaged}
+    event = Event("catalog.rebuilt", site.now(), work.operation.id if work else None, actor=actor, data=counts)
+    await site.catalog.backups.replace_all(stored, event)
+    return counts
+
+
+async def adopt(site: Site, path: str) -> StoredBackup:
+    """Give a data file its checksum file and manifest, after reading it wholly.
+
+    Raises:
+        IntegrityError: the file does not prove itself; it stays as it is.
+    """
+    result = await verify(site.store.absolute(path), site.pool, VerifyTerms())
+    if result.manifest is None:
+        raise VyaError(
+            f"{path} is not a file of ours", code="not_a_dump", hint="Move foreign files out of the backup folder."
+        )
+    return await asyncio.to_thread(site.store.adopt, path, result.manifest)
+
+
+async def adopt_orphans(site: Site) -> list[str]:
+    """What a crash left between placing a file and its manifest, made backups. Returns their paths; damage is skipped.
+
+    For the start of the daemon, when the catalog itself is whole.
+    """
+    adopted = []
+    for entry in await asyncio.to_thread(lambda: list(site.store.list())):
+        if isinstance(entry, Orphan):
+            try:
+                stored = await adopt(site, entry.path)
+            except VyaError:
+                continue
+            facts = stored.manifest.facts
+            event = Event(
+                "backup.adopted",
+                site.now(),
+                None,
+                facts.instance,
+                facts.database,
+                data={"backup_id": facts.id, "path": stored.path},
+            )
+            await site.catalog.backups.record(stored, event)
+            adopted.append(entry.path)
+    return adopted
+
+
+def _first_damage(result: dict[str, Any]) -> dict[str, Any] | None:
+    return result["damaged"][0] if result["damaged"] else None

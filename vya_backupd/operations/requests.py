@@ -1,0 +1,155 @@
+"""What may stand in a request, checked before anything is queued."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self, get_type_hints
+
+from vya_backupd.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    @classmethod
+    def parse(cls, record: dict[str, Any]) -> Self:
+        """The request of a JSON record.
+
+        Raises:
+            UsageError: an unknown key, or a value of the wrong type; all of them at once.
+        """
+        hints = get_type_hints(cls)
+        known = {field.name for field in fields(cls)}
+        wrong = [f"{key}: no such key" for key in record if key not in known]
+        values: dict[str, Any] = {}
+        for key in known & record.keys():
+            value = tuple(record[key]) if isinstance(record[key], list) else record[key]
+            if not _fits(value, hints[key]):
+                wrong.append(f"{key}: {record[key]!r} does not fit")
+            values[key] = value
+        if wrong:
+            raise UsageError(f"bad {cls.__name__}: {'; '.join(sorted(wrong))}")
+        return cls(**values)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    options = getattr(hint, "__args__", (hint,)) if not _is_tuple(hint) else (hint,)
+    for option in options:
+        if _is_tuple(option):
+            if isinstance(value, tuple) and all(isinstance(item, str) for item in value):
+                return True
+        elif option is int:
+            if isinstance(value, int) and not isinstance(value, bool):
+                return True
+        elif isinstance(value, option):
+            return True
+    return False
+
+
+def _is_tuple(hint: Any) -> bool:
+    return getattr(hint, "__origin__", None) is tuple
+
+
+@dataclass(frozen=True, slots=True)
+class BackupRequest(_Request):
+    """``None`` means: as configured, or all."""
+
+    instances: tuple[str, ...] | None = None
+    databases: tuple[str, ...] | None = None
+    parallel: bool = False
+    workers: int | None = None
+    compression_level: int | None = None
+    dry_run: bool = False
+    globals: bool = True
+
+    @classmethod
+    def parse(cls, record: dict[str, Any]) -> Self:
+        """As in ``_Request``, and numbers within their ranges."""
+        request = super(BackupRequest, cls).parse(record)
+        if request.workers is not None and not 1 <= request.workers <= 64:
+            raise UsageError(f"workers must be between 1 and 64, not {request.workers}")
+        if request.compression_level is not None and not 1 <= request.compression_level <= 9:
+            raise UsageError(f"the compression level must be between 1 and 9, not {request.compression_level}")
+        return request
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreRequest(_Request):
+    """What to restore (``backup_id``, ``file``, or the newest of ``instance`` and ``database``) and where to.
+
+    ``datetime``: ISO 8601 with an offset, or without one in the scheduling time zone.
+    """
+
+    instance: str | None = None
+    database: str | None = None
+    latest: bool = False
+    datetime: str | None = None
+    file: str | None = None
+    backup_id: str | None = None
+    target_instance: str | None = None
+    target_database: str | None = None
+    all: bool = False
+    globals: bool = False
+    dry_run: bool = False
+    overwrite: bool = False
+    confirmed_target: str | None = None
+    disconnect: bool = False
+    enable_events: bool = False
+
+    @classmethod
+    def parse(cls, record: dict[str, Any]) -> Self:
+        """As in ``_Request``, and exactly one way of saying what to restore."""
+        request = super(RestoreRequest, cls).parse(record)
+        ways = [request.file is not None, request.backup_id is not None, request.instance is not None]
+        if sum(ways) != 1:
+            raise UsageError(
+                "name what to restore by one of file, backup id, or instance", hint="see 'vyactl restore --help'"
+            )
+        if request.file is not None and not Path(request.file).is_absolute():
+            raise UsageError(f"the daemon needs an absolute path, not {request.file!r}")
+        if request.all and (request.database or request.target_database):
+            raise UsageError("all takes no database: every database keeps its name")
+        by_name = request.instance is not None and not request.all
+        if by_name and not request.database and not request.globals:
+            raise UsageError("name a database, or all", hint="see 'vyactl restore --list'")
+        if by_name and request.latest == (request.datetime is not None):
+            raise UsageError("say which backup: either the latest, or the newest before a datetime")
+        return request
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyRequest(_Request):
+    """One file, or backups of an instance: the latest of each database, or all."""
+
+    file: str | None = None
+    backup_id: str | None = None
+    instance: str | None = None
+    database: str | None = None
+    latest: bool = False
+    all: bool = False
+
+    @classmethod
+    def parse(cls, record: dict[str, Any]) -> Self:
+        """As in ``_Request``, and exactly one way of saying what to verify."""
+        request = super(VerifyRequest, cls).parse(record)
+        if sum([request.file is not None, request.backup_id is not None, request.instance is not None]) != 1:
+            raise UsageError("name what to verify by one of file, backup id, or instance")
+        if request.file is not None and not Path(request.file).is_absolute():
+            raise UsageError(f"the daemon needs an absolute path, not {request.file!r}")
+        if request.latest and request.all:
+            raise UsageError("either the latest or all")
+        return request
+
+
+def parse_moment(text: str, zone: Any) -> datetime:
+    """A point in time: ISO 8601, read in ``zone`` where it has no offset.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise UsageError(f"{text!r} is no date and time", hint='write it like "2026-01-09 10:00:00"') from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=zone)

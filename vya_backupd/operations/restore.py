@@ -1,0 +1,168 @@
+"""Restore databases.
+
+The runbook: find the file; look at the target; say what will happen (the plan); and, as an operation: verify the file
+wholly, create the target, feed it, give it its properties, check it against the manifest, and only then, where it
+replaces a database, exchange the two. Until that exchange nothing of the original is touched.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from vya_backupd.errors import TargetError, UsageError, VyaError
+from vya_backupd.model.backup import GLOBALS_NAME, BackupType, StoredBackup
+from vya_backupd.model.instance import Instance
+from vya_backupd.model.operation import State
+from vya_backupd.operations.requests import RestoreRequest
+from vya_backupd.operations.restoring import Restorer
+from vya_backupd.operations.site import Site
+from vya_backupd.operations.sources import (
+    Source,
+    backup_by_id,
+    in_use,
+    moment_of,
+    newest,
+    source_of,
+    source_of_file,
+    whole_instance,
+)
+from vya_backupd.operations.targets import RestorePlan, plan_one
+from vya_backupd.operations.verify import verify_source
+from vya_backupd.operations.work import Work
+
+
+class RestoreHandler:
+    """Runs operations of kind ``restore``, and makes their plans."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    def resources(self, request: dict[str, Any]) -> frozenset[str]:
+        """The instance that is written to; it may be known only once the file is read, then it is checked there."""
+        parsed = RestoreRequest.parse(request)
+        for instance_id in filter(None, (parsed.instance, parsed.target_instance)):
+            if instance_id == parsed.target_instance or parsed.target_instance is None:
+                self._site.instance(instance_id)
+        wanted = parsed.target_instance or parsed.instance
+        return frozenset() if parsed.dry_run or wanted is None else frozenset({f"instance:{wanted}"})
+
+    async def plan(self, request: dict[str, Any]) -> dict[str, Any]:
+        """What a restore would do now. A dry run's plan touches no server and has no targets.
+
+        Raises:
+            VyaError: it would be refused.
+        """
+        parsed = RestoreRequest.parse(request)
+        sources = await self._sources(parsed)
+        if parsed.dry_run:
+            return {
+                "dry_run": True,
+                "restores": [{"file": str(source.path), "size_bytes": source.size_bytes} for source in sources],
+            }
+        plans = [await self._plan_one(source, parsed) for source in sources]
+        return {
+            "dry_run": False,
+            "restores": [plan.to_json() for plan in plans],
+        }
+
+    async def run(self, work: Work) -> dict[str, Any]:
+        """See the module's text."""
+        request = RestoreRequest.parse(work.operation.request)
+        sources = await self._sources(request)
+        if request.dry_run:
+            return await self._dry_run(work, sources)
+        plans = [await self._plan_one(source, request) for source in sources]
+        for plan in plans:
+            _require_confirmation(plan, request)
+        await work.plan_steps([plan.target.where for plan in plans])
+        restored = []
+        for plan in plans:
+            record = await self._restore_one(work, plan, request)
+            if record is not None:
+                restored.append(record)
+        return {"restored": restored}
+
+    async def _dry_run(self, work: Work, sources: list[Source]) -> dict[str, Any]:
+        """Validate the files wholly; no server is touched."""
+        wheres = [_origin(source) for source in sources]
+        await work.plan_steps(wheres)
+        for source, where in zip(sources, wheres, strict=True):
+            await work.step_started(*where)
+            try:
+                with in_use(self._site, source):
+                    result = await verify_source(self._site, work, source, where)
+                detail = {"dry_run": True, "file": str(source.path), "raw_size_bytes": result.raw_size}
+                await work.step_finished(*where, State.SUCCEEDED, detail=detail)
+            except VyaError as error:
+                await work.step_finished(*where, State.FAILED, error=error.at(*where))
+        return {"dry_run": True}
+
+    async def _restore_one(self, work: Work, plan: RestorePlan, request: RestoreRequest) -> dict[str, Any] | None:
+        where = plan.target.where
+        await work.step_started(*where)
+        try:
+            with in_use(self._site, plan.source):
+                await verify_source(self._site, work, plan.source, where)
+                detail = await Restorer(self._site, work, plan, request).run()
+        except VyaError as error:
+            await work.step_finished(*where, State.FAILED, error=error.at(*where))
+            return None
+        stored = plan.source.stored
+        await work.step_finished(*where, State.SUCCEEDED, backup_id=stored.id if stored else None, detail=detail)
+        return {"instance": where[0], "database": where[1], "file": str(plan.source.path), **detail}
+
+    # choosing
+
+    async def _sources(self, request: RestoreRequest) -> list[Source]:
+        site = self._site
+        if request.file is not None:
+            return [await source_of_file(site, Path(request.file))]
+        if request.backup_id is not None:
+            return [await source_of(site, await backup_by_id(site, request.backup_id))]
+        before = moment_of(site, request)
+        chosen: list[StoredBackup] = []
+        if request.all:
+            chosen = await whole_instance(site, str(request.instance), before, globals_too=request.globals)
+        else:
+            if request.globals:
+                chosen.append(await newest(site, str(request.instance), GLOBALS_NAME, before))
+            if request.database:
+                chosen.append(await newest(site, str(request.instance), request.database, before))
+        return [await source_of(site, stored) for stored in chosen]
+
+    async def _plan_one(self, source: Source, request: RestoreRequest) -> RestorePlan:
+        site, facts = self._site, source.facts
+        instance_id = request.target_instance or request.instance or (facts.instance if facts else None)
+        if instance_id is None:
+            raise UsageError(
+                "a foreign file does not say where it came from: name a target instance", hint="--target-instance ID"
+            )
+        if facts is not None and facts.type is BackupType.GLOBALS:
+            return await plan_one(site, source, self._instance(instance_id), GLOBALS_NAME, request)
+        database = request.target_database or (facts.database if facts else None)
+        if database is None:
+            raise UsageError(
+                "a foreign file does not say what it is: name a target database", hint="--target-database NAME"
+            )
+        return await plan_one(site, source, self._instance(instance_id), database, request)
+
+    def _instance(self, instance_id: str) -> Instance:
+        return self._site.instance(instance_id)
+
+
+def _origin(source: Source) -> tuple[str, str]:
+    return (source.facts.instance, source.facts.database) if source.facts else ("(file)", source.path.name)
+
+
+def _require_confirmation(plan: RestorePlan, request: RestoreRequest) -> None:
+    """Overwriting needs the target's name in the request; for a whole server, the instance's."""
+    expected = plan.target.instance.id if request.all else plan.target.database
+    if plan.overwrite and request.confirmed_target != expected:
+        raise TargetError(
+            f"replacing {plan.target.database!r} on {plan.target.instance.id} was not confirmed by its name",
+            code="target_not_empty",
+            hint=f"Confirm with the name {expected!r}.",
+            instance=plan.target.instance.id,
+            database=plan.target.database,
+        )

@@ -1,0 +1,212 @@
+"""Carry one verified file into one database.
+
+The file has been read wholly before this begins. What is created here is dropped again when something fails, so that
+nothing half-restored stays behind under a name that somebody could use; an original that is to be replaced is not
+touched before its replacement stands beside it, complete and checked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from vya_backupd import faults
+from vya_backupd.dumpfile.reader import Walk
+from vya_backupd.errors import ToolError, VyaError
+from vya_backupd.model.backup import BackupType
+from vya_backupd.model.instance import EngineKind
+from vya_backupd.model.operation import Progress
+from vya_backupd.operations.checking import check_restored
+from vya_backupd.operations.requests import RestoreRequest
+from vya_backupd.operations.site import Site
+from vya_backupd.operations.swapping import swap
+from vya_backupd.operations.targets import RestorePlan
+from vya_backupd.operations.work import Work
+from vya_backupd.pipeline.files import open_source
+from vya_backupd.pipeline.pipes import ClientGoneError
+from vya_backupd.pipeline.restore import RestoreTerms, restore, texts
+from vya_backupd.process import Process
+
+_NAME_LIMIT = 63
+"""Bytes in the name of a PostgreSQL database (NAMEDATALEN - 1); MySQL and MariaDB allow 64 characters."""
+
+
+class Restorer:
+    """One restore of one file."""
+
+    def __init__(self, site: Site, work: Work, plan: RestorePlan, request: RestoreRequest) -> None:
+        self._site = site
+        self._work = work
+        self._plan = plan
+        self._request = request
+        self._target = plan.target
+        self._expected = plan.source.manifest.raw_size_bytes if plan.source.manifest else 0
+
+    async def run(self) -> dict[str, Any]:
+        """Do it. Returns what the step's record keeps.
+
+        Raises:
+            VyaError: whatever failed first. What had been created is gone then, or is named in the error's hint.
+        """
+        facts = self._plan.source.facts
+        if facts is not None and facts.type is BackupType.GLOBALS:
+            return await self._restore_globals()
+        if self._plan.overwrite:
+            return await self._replace()
+        return await self._restore_as(self._target.database)
+
+    async def _replace(self) -> dict[str, Any]:
+        """Restore beside the original, then exchange the two."""
+        original = self._target.database
+        beside, aside = beside_name(original, "new"), beside_name(original, "old")
+        await self._execute(self._target.engine.drop_database_sql(beside, self._target.server))
+        detail = await self._restore_as(beside)
+        self._tell("swapping", detail["raw_size_bytes"])
+        try:
+            await swap(self._site, self._target, beside, aside, disconnect=self._request.disconnect)
+        except BaseException:
+            await self._drop_quietly(beside)
+            raise
+        return detail | {"replaced": True}
+
+    async def _restore_as(self, database: str) -> dict[str, Any]:
+        """Create, feed, finish and check a database of this name."""
+        created = await self._create(database)
+        faults.point("restore.created")
+        try:
+            raw_size = await self._feed(database)
+            faults.point("restore.fed")
+            notes = await self._finish(database)
+            self._tell("checking", raw_size)
+            checked = await check_restored(self._site, self._target, database, self._plan.source.manifest)
+            faults.point("restore.finished")
+        except BaseException:
+            if created:
+                await self._drop_quietly(database)
+            raise
+        return {"raw_size_bytes": raw_size, "notes": notes, **checked}
+
+    async def _create(self, database: str) -> bool:
+        """Make the empty database; whether it is of our making and may be dropped again."""
+        facts, target = self._plan.source.facts, self._target
+        if facts is None and target.exists:
+            return False
+        statements = []
+        if target.exists and database == target.database:
+            statements += target.engine.drop_database_sql(database, target.server)
+        properties = facts.properties if facts else {}
+        statements += target.engine.create_database_sql(database, properties, target.server)
+        self._tell("creating", 0)
+        await self._execute(statements)
+        return True
+
+    async def _feed(self, database: str) -> int:
+        """Run the client and give it the dump. Its own last words explain a failure better than a broken pipe."""
+        target = self._target
+        command = target.engine.client_command(target.instance, database, target.tools, target.server)
+        terms = RestoreTerms(watch=lambda raw, _: self._tell("restoring", raw))
+        async with self._site.spawner.start(command, stdin="pipe") as process:
+            fd = process.take_stdin()
+            try:
+                result = await restore(self._plan.source.path, fd, self._site.pool, terms)
+            except ClientGoneError as gone:
+                await self._raise_if_failed(process)
+                raise ToolError(f"{process.name} stopped reading before the end of the dump") from gone
+            finally:
+                os.close(fd)
+            await self._raise_if_failed(process)
+        return result.raw_size
+
+    async def _raise_if_failed(self, process: Process) -> None:
+        ended = await process.wait()
+        if not ended.ok:
+            raise self._target.engine.classify(
+                process.name, ended.returncode, ended.signal, ended.stderr, restoring=True
+            ).at(*self._target.where)
+
+    async def _finish(self, database: str) -> list[str]:
+        """Properties of the database itself, statistics, and silence for a copy's events."""
+        facts, target = self._plan.source.facts, self._target
+        notes = []
+        if facts is not None and facts.database_sql:
+            self._tell("setting properties", self._expected)
+            await self._execute(target.engine.properties_sql(facts.database_sql, database))
+        if analyze := target.engine.analyze_sql(database):
+            self._tell("analyzing", self._expected)
+            await self._site.probe.execute(target.instance, analyze, database=database)
+        is_copy = facts is None or target.database != facts.database or target.instance.id != facts.instance
+        if target.instance.kind is not EngineKind.POSTGRESQL and is_copy and not self._request.enable_events:
+            notes += await self._silence_events(database)
+        return notes
+
+    async def _silence_events(self, database: str) -> list[str]:
+        target = self._target
+        quoted = database.replace("\\", "\\\\").replace("'", "''")
+        rows = await self._site.probe.fetch(
+            target.instance,
+            "SELECT EVENT_NAME FROM information_schema.EVENTS"  # noqa: S608 - a literal, quoted above
+            f" WHERE EVENT_SCHEMA = '{quoted}' AND STATUS = 'ENABLED'",
+        )
+        quote = target.engine.quote
+        statements = [f"ALTER EVENT {quote(database)}.{quote(str(row[0]))} DISABLE" for row in rows]
+        if not statements:
+            return []
+        await self._execute(statements)
+        return [f"{len(statements)} events were disabled in the copy; --enable-events leaves them on"]
+
+    async def _restore_globals(self) -> dict[str, Any]:
+        """Accounts that the target lacks; what exists there stays as it is."""
+        target = self._target
+        text = await asyncio.to_thread(_whole_text, self._plan.source.path, self._site.pool)
+        existing = await self._site.probe.globals_target(target.instance)
+        script = target.engine.globals_restore_script(text, existing)
+        command = target.engine.client_command(target.instance, None, target.tools, target.server)
+        self._tell("restoring", 0)
+        done = await self._site.spawner.run(command, script.text, timeout=600)
+        if not done.exit.ok:
+            raise target.engine.classify(
+                command.name, done.exit.returncode, done.exit.signal, done.exit.stderr, restoring=True
+            ).at(*target.where)
+        return {"raw_size_bytes": len(text), "notes": list(script.notes)}
+
+    # small things
+
+    async def _execute(self, statements: list[str]) -> None:
+        target = self._target
+        if statements:
+            await self._site.probe.execute(target.instance, statements, database=target.engine.maintenance_database)
+
+    async def _drop_quietly(self, database: str) -> None:
+        """Remove what we made; the failure that brought us here is the one to tell."""
+
+        async def drop() -> None:
+            with contextlib.suppress(VyaError):
+                await self._execute(self._target.engine.drop_database_sql(database, self._target.server))
+
+        await asyncio.shield(asyncio.ensure_future(drop()))
+
+    def _tell(self, phase: str, raw: int) -> None:
+        where = self._target.where
+        self._work.progress(Progress(self._work.operation.id, *where, phase, raw, self._expected))
+
+
+def beside_name(database: str, role: str) -> str:
+    """The name of a database that stands beside another for the time of a restore; recognisable, and never too long."""
+    suffix = f"_vya_{role}"
+    whole = database + suffix
+    if len(whole.encode()) <= _NAME_LIMIT:
+        return whole
+    digest = hashlib.sha256(database.encode()).hexdigest()[:8]
+    room = _NAME_LIMIT - len(suffix) - len(digest) - 1
+    return database.encode()[:room].decode(errors="ignore") + "_" + digest + suffix
+
+
+def _whole_text(path: Path, pool: ThreadPoolExecutor) -> bytes:
+    """The text of a small dump."""
+    with open_source(path) as source:
+        return b"".join(text for text, _ in texts(source, pool, Walk()))

@@ -1,0 +1,89 @@
+"""The site: everything that the use cases work with, put together once by ``app``."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from vya_backupd.catalog import Catalog
+from vya_backupd.config.schema import Config
+from vya_backupd.errors import NotFoundError
+from vya_backupd.model.backup import Manifest
+from vya_backupd.model.instance import Instance
+from vya_backupd.policy.naming import Naming
+from vya_backupd.probe import Probe
+from vya_backupd.process import Spawner, ToolFinder
+from vya_backupd.storage import LocalStore
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a reload replaces as one: the configuration and the instances of its credentials file."""
+
+    config: Config
+    instances: Mapping[str, Instance]
+
+
+@dataclass(slots=True)
+class Site:
+    """The parts of one running product. A reload replaces ``settings``, ``tools``, ``naming`` and ``dumps``.
+
+    ``dumps`` bounds the databases that are dumped at once. ``manifests`` is held while a manifest is read, changed and
+    written back. ``in_use`` lists backups (once for each user) that nothing may delete now. ``decode_manifest`` reads a
+    manifest that lies outside the store.
+    """
+
+    settings: Settings
+    store: LocalStore
+    catalog: Catalog
+    spawner: Spawner
+    tools: ToolFinder
+    probe: Probe
+    pool: ThreadPoolExecutor
+    naming: Naming
+    dumps: asyncio.Semaphore
+    now: Callable[[], datetime]
+    decode_manifest: Callable[[Path], Manifest]
+    manifests: asyncio.Lock = field(default_factory=asyncio.Lock)
+    in_use: list[str] = field(default_factory=list)
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        return self.settings.config
+
+    def instance(self, instance_id: str) -> Instance:
+        """The instance of this id.
+
+        Raises:
+            NotFoundError: ``unknown_instance``, naming the nearest known ids.
+        """
+        known = self.settings.instances
+        if instance_id in known:
+            return known[instance_id]
+        raise NotFoundError(
+            f"no instance is called {instance_id!r}",
+            code="unknown_instance",
+            hint=f"{nearest(instance_id, known)} Instances are defined in the credentials file.",
+            instance=instance_id,
+        )
+
+    def enabled_instances(self, ids: Iterable[str] | None) -> list[Instance]:
+        """The named instances, or all that are enabled. Raises as ``instance`` does."""
+        if ids is None:
+            return [instance for instance in self.settings.instances.values() if instance.enabled]
+        return [self.instance(instance_id) for instance_id in dict.fromkeys(ids)]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Words that lead from a mistyped name to known ones."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if close:
+        return f"Did you mean {', '.join(close)}?"
+    return f"Known: {', '.join(names[:8])}." if names else "None is configured."

@@ -1,0 +1,147 @@
+"""What to restore or verify: from a request to files and, where they are ours, their manifests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from vya_backupd.errors import NotFoundError, VyaError
+from vya_backupd.model.backup import GLOBALS_NAME, BackupFacts, BackupType, Manifest, StoredBackup
+from vya_backupd.operations.requests import RestoreRequest, parse_moment
+from vya_backupd.operations.site import Site
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file to read. ``stored`` when it is in our store, ``manifest`` when it has one, neither for foreign files."""
+
+    path: Path
+    stored: StoredBackup | None = None
+    manifest: Manifest | None = None
+
+    @property
+    def facts(self) -> BackupFacts | None:
+        """What is known of the database it came from."""
+        return self.manifest.facts if self.manifest else None
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the file."""
+        return self.manifest.size_bytes if self.manifest else self.path.stat().st_size
+
+
+async def source_of(site: Site, stored: StoredBackup) -> Source:
+    """A backup of the store, with its whole manifest."""
+    manifest = await asyncio.to_thread(site.store.read_manifest, stored.path)
+    return Source(site.store.absolute(stored.path), StoredBackup(manifest, stored.path), manifest)
+
+
+async def source_of_file(site: Site, path: Path) -> Source:
+    """A file by its path: of our store, one of our files elsewhere, or a foreign one.
+
+    Raises:
+        NotFoundError: ``file_not_found``.
+    """
+    try:
+        resolved = await asyncio.to_thread(path.resolve, strict=True)
+    except OSError as error:
+        raise NotFoundError(
+            f"{path}: {error.strerror}", code="file_not_found", hint="Check the path and its mode."
+        ) from None
+    if resolved.is_relative_to(site.store.base_path.resolve()):
+        relative = resolved.relative_to(site.store.base_path.resolve()).as_posix()
+        with contextlib.suppress(NotFoundError):
+            manifest = await asyncio.to_thread(site.store.read_manifest, relative)
+            return Source(resolved, StoredBackup(manifest, relative), manifest)
+    beside = resolved.with_name(resolved.name + ".metadata.json")
+    if beside.exists():
+        return Source(resolved, None, await asyncio.to_thread(site.decode_manifest, beside))
+    return Source(resolved)
+
+
+async def backup_by_id(site: Site, backup_id: str) -> StoredBackup:
+    """The backup of this id. Raises NotFoundError ``unknown_backup``."""
+    stored = await site.catalog.backups.get(backup_id)
+    if stored is None:
+        raise NotFoundError(
+            f"no backup has the id {backup_id!r}", code="unknown_backup", hint="See 'vyactl backups list'."
+        )
+    return stored
+
+
+def moment_of(site: Site, request: RestoreRequest) -> datetime | None:
+    """The latest snapshot that the request allows; None: any."""
+    if request.datetime is None:
+        return None
+    return parse_moment(request.datetime, ZoneInfo(site.config.scheduling.timezone))
+
+
+async def newest(site: Site, instance: str, database: str, before: datetime | None) -> StoredBackup:
+    """The newest backup of a database taken at or before a time.
+
+    Raises:
+        NotFoundError: ``unknown_backup`` when there is none at all, ``no_backup_before`` naming the earliest there is.
+    """
+    found = await site.catalog.backups.latest(instance, database, before)
+    if found is not None:
+        return found
+    earliest = await site.catalog.backups.earliest(instance, database)
+    if earliest is None or before is None:
+        raise NotFoundError(
+            f"there is no backup of {database!r} on {instance}",
+            code="unknown_backup",
+            hint="See 'vyactl restore --list'.",
+            instance=instance,
+            database=database,
+        )
+    raise NotFoundError(
+        f"no backup of {database!r} on {instance} was taken at or before {before.isoformat()};"
+        f" the earliest is of {earliest.manifest.facts.taken_at.isoformat()}",
+        code="no_backup_before",
+        hint="Choose a later time, or see 'vyactl restore --list'.",
+        instance=instance,
+        database=database,
+    )
+
+
+async def whole_instance(
+    site: Site, instance: str, before: datetime | None, *, globals_too: bool
+) -> list[StoredBackup]:
+    """The newest backup of every database of an instance, globals first. NotFoundError when there is none."""
+    newest_of: dict[str, StoredBackup] = {}
+    for stored in await site.catalog.backups.find(instance, before=before):
+        newest_of.setdefault(stored.manifest.facts.database, stored)
+    chosen = sorted(newest_of.values(), key=lambda each: each.manifest.facts.database)
+    users = [each for each in chosen if each.manifest.facts.type is BackupType.GLOBALS]
+    databases = [each for each in chosen if each.manifest.facts.type is BackupType.FULL]
+    if globals_too and not users:
+        await newest(site, instance, GLOBALS_NAME, before)
+    if not databases:
+        when = f" at or before {before.isoformat()}" if before else ""
+        raise NotFoundError(f"there is no backup of any database of {instance}{when}", instance=instance)
+    return (users if globals_too else []) + databases
+
+
+@contextlib.contextmanager
+def in_use(site: Site, source: Source) -> Iterator[None]:
+    """While this lasts, nobody deletes the backup."""
+    if source.stored is None:
+        yield
+        return
+    site.in_use.append(source.stored.id)
+    try:
+        yield
+    finally:
+        site.in_use.remove(source.stored.id)
+
+
+def describe_place(error: VyaError, source: Source) -> VyaError:
+    """Name the file in an error of reading it."""
+    if str(source.path) not in error.message:
+        error.message = f"{source.path}: {error.message}"
+    return error

@@ -1,0 +1,158 @@
+"""Where a restore goes, and what stands there now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from vya_backupd.engines.base import Engine
+from vya_backupd.engines.registry import engine_for
+from vya_backupd.engines.tools import Toolset
+from vya_backupd.errors import TargetError, UsageError
+from vya_backupd.model.backup import GLOBALS_NAME, BackupType, Proof
+from vya_backupd.model.instance import SYSTEM_DATABASES, Instance, ServerFacts
+from vya_backupd.operations.requests import RestoreRequest
+from vya_backupd.operations.site import Site
+from vya_backupd.operations.sources import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A database to be, on a server that answered. ``exists`` and ``objects`` (0: empty) as seen when it was planned."""
+
+    instance: Instance
+    server: ServerFacts
+    tools: Toolset
+    engine: Engine
+    database: str
+    exists: bool
+    objects: int
+
+    @property
+    def where(self) -> tuple[str, str]:
+        """Instance and database, as steps name them."""
+        return self.instance.id, self.database
+
+
+@dataclass(frozen=True, slots=True)
+class RestorePlan:
+    """One database's restore: from, to, in which actions, and with which doubts."""
+
+    source: Source
+    target: Target
+    overwrite: bool
+    actions: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """What a client shows before it asks for confirmation."""
+        facts, manifest, target = self.source.facts, self.source.manifest, self.target
+        return {
+            "file": str(self.source.path),
+            "backup_id": facts.id if facts else None,
+            "source": {"instance": facts.instance, "database": facts.database} if facts else None,
+            "taken_at": facts.taken_at.isoformat() if facts else None,
+            "size_bytes": self.source.size_bytes,
+            "raw_size_bytes": manifest.raw_size_bytes if manifest else None,
+            "proof": str(manifest.proof if manifest else Proof.NONE),
+            "target": {
+                "instance": target.instance.id,
+                "database": target.database,
+                "server": target.server.version_text,
+                "exists": target.exists,
+                "objects": target.objects,
+            },
+            "overwrite": self.overwrite,
+            "actions": list(self.actions),
+            "warnings": list(self.warnings),
+        }
+
+
+async def look_at(site: Site, instance: Instance, database: str) -> Target:
+    """Ask the target's server what it is and what stands under this name."""
+    engine = engine_for(instance.kind)
+    server = await site.probe.server(instance)
+    tools = engine.find_tools(server, await site.tools.installed_tools())
+    exists, objects = False, 0
+    if database != GLOBALS_NAME:
+        exists = await _number(site, instance, engine.exists_sql(database), engine.maintenance_database) > 0
+    if exists:
+        inside = database if engine.maintenance_database else None
+        objects = await _number(site, instance, engine.is_empty_sql(database), inside)
+    return Target(instance, server, tools, engine, database, exists, objects)
+
+
+async def _number(site: Site, instance: Instance, sql: str, database: str | None) -> int:
+    return await site.probe.number(instance, sql, database)
+
+
+async def plan_one(
+    site: Site, source: Source, instance: Instance, database: str, request: RestoreRequest
+) -> RestorePlan:
+    """Plan one database's restore.
+
+    Raises:
+        TargetError: what stands there forbids it.
+    """
+    target = await look_at(site, instance, database)
+    is_globals = source.facts is not None and source.facts.type is BackupType.GLOBALS
+    _refuse_unsuitable(source, target, is_globals=is_globals)
+    taken = target.objects > 0
+    if taken and not request.overwrite:
+        raise TargetError(
+            f"database {database!r} exists on {instance.id} and is not empty ({target.objects} objects)",
+            code="target_not_empty",
+            hint="Restore beside it with --target-database NAME, or replace it with --overwrite.",
+            instance=instance.id,
+            database=database,
+        )
+    return RestorePlan(
+        source,
+        target,
+        overwrite=taken,
+        actions=_actions(source, target, taken=taken, is_globals=is_globals),
+        warnings=_warnings(source, target),
+    )
+
+
+def _refuse_unsuitable(source: Source, target: Target, *, is_globals: bool) -> None:
+    facts, instance = source.facts, target.instance
+    if facts is not None and facts.engine is not instance.kind:
+        raise TargetError(
+            f"a backup of {facts.engine} cannot be restored onto {instance.kind}",
+            code="target_unsuitable",
+            hint="Choose a target of the same kind.",
+            instance=instance.id,
+            database=target.database,
+        )
+    if not is_globals and target.database in SYSTEM_DATABASES[instance.kind]:
+        raise UsageError(f"{target.database!r} is a system database of {instance.kind}: choose another target")
+
+
+def _actions(source: Source, target: Target, *, taken: bool, is_globals: bool) -> tuple[str, ...]:
+    verify = f"read {source.path} wholly and verify it"
+    name = repr(target.database)
+    if is_globals:
+        return verify, f"create the users, roles and grants of the backup that {target.instance.id} does not have"
+    if taken:
+        return (
+            verify,
+            f"restore beside {name} and check it",
+            f"replace {name} by it, and drop the former {name}",
+        )
+    before = f"replace the empty database {name}" if target.exists and source.facts else f"create database {name}"
+    if target.exists and source.facts is None:
+        before = f"use the empty database {name}"
+    return verify, before, "restore into it and check it"
+
+
+def _warnings(source: Source, target: Target) -> tuple[str, ...]:
+    facts = source.facts
+    if facts is None:
+        return ("this file was not written by VYA BackupDB: nothing is known of it but its text",)
+    theirs = tuple(int(part) for part in facts.server_version.split(".") if part.isdigit())
+    if theirs[:2] > target.server.version[:2]:
+        return (
+            f"the backup is of a newer server ({facts.server_version}) than {target.instance.id}: statements may fail",
+        )
+    return ()

@@ -1,0 +1,182 @@
+"""Read backups again and compare every byte with what was promised.
+
+A backup that passes is ``verified`` from then on, in its manifest and so in the catalog. One that does not is reported
+with the exact place of the first damage and stays where it is: even a damaged backup may be the last one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from vya_backupd.errors import IntegrityError, VyaError
+from vya_backupd.model.backup import Proof, StoredBackup
+from vya_backupd.model.event import Event
+from vya_backupd.model.instance import EngineKind
+from vya_backupd.model.operation import Progress, State
+from vya_backupd.operations import endmarks
+from vya_backupd.operations.requests import VerifyRequest
+from vya_backupd.operations.site import Site
+from vya_backupd.operations.sources import (
+    Source,
+    backup_by_id,
+    describe_place,
+    in_use,
+    newest,
+    source_of,
+    source_of_file,
+)
+from vya_backupd.operations.work import Work
+from vya_backupd.pipeline.verify import VerifyResult, VerifyTerms, verify
+
+_FOREIGN = "(file)"
+
+
+class VerifyHandler:
+    """Runs operations of kind ``verify``. One step for each database; its backups are read one after the other."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    def resources(self, request: dict[str, Any]) -> frozenset[str]:
+        """None: reading disturbs nobody."""
+        parsed = VerifyRequest.parse(request)
+        if parsed.instance is not None:
+            self._site.instance(parsed.instance)
+        return frozenset()
+
+    async def run(self, work: Work) -> dict[str, Any]:
+        """See the module's text. The result lists every file with its outcome."""
+        groups = await self._groups(VerifyRequest.parse(work.operation.request))
+        await work.plan_steps(list(groups))
+        verified: list[dict[str, Any]] = []
+        for (instance, database), sources in groups.items():
+            await work.step_started(instance, database)
+            outcomes = [await self._one(work, source, (instance, database)) for source in sources]
+            verified += [record for record, _ in outcomes]
+            errors = [error for _, error in outcomes if error is not None]
+            state = State.FAILED if errors else State.SUCCEEDED
+            first = sources[0]
+            stored = first.stored if isinstance(first, Source) else first
+            await work.step_finished(
+                instance,
+                database,
+                state,
+                backup_id=stored.id if stored and len(sources) == 1 else None,
+                error=errors[0] if errors else None,
+            )
+        return {"verified": verified}
+
+    async def _groups(self, request: VerifyRequest) -> dict[tuple[str, str], list[Source | StoredBackup]]:
+        site = self._site
+        if request.file is not None:
+            source = await source_of_file(site, Path(request.file))
+            where = (
+                (source.facts.instance, source.facts.database) if source.facts else (_FOREIGN, Path(request.file).name)
+            )
+            return {where: [source]}
+        if request.backup_id is not None:
+            chosen = [await backup_by_id(site, request.backup_id)]
+        elif request.database is not None and not request.all:
+            chosen = [await newest(site, str(request.instance), request.database, None)]
+        else:
+            chosen = await site.catalog.backups.find(request.instance, request.database)
+        groups: dict[tuple[str, str], list[Source | StoredBackup]] = {}
+        for stored in chosen:
+            facts = stored.manifest.facts
+            group = groups.setdefault((facts.instance, facts.database), [])
+            if request.all or not group:
+                group.append(stored)
+        if not groups:
+            await newest(site, str(request.instance), request.database or "*", None)
+        return groups
+
+    async def _one(
+        self, work: Work, wanted: Source | StoredBackup, where: tuple[str, str]
+    ) -> tuple[dict[str, Any], VyaError | None]:
+        began = time.monotonic()
+        path = wanted.path if isinstance(wanted, Source) else self._site.store.absolute(wanted.path)
+        record: dict[str, Any] = {"file": str(path), "ok": False, "error": None, "bytes": 0, "seconds": 0.0}
+        try:
+            source = wanted if isinstance(wanted, Source) else await source_of(self._site, wanted)
+            with in_use(self._site, source):
+                result = await verify_source(self._site, work, source, where)
+                await self._grow_proof(work, source)
+            record |= {"ok": True, "bytes": result.size, "raw_bytes": result.raw_size, "members": result.members}
+            failure = None
+        except VyaError as error:
+            failure = error.at(*where)
+            record["error"] = failure.to_json()
+        record["seconds"] = round(time.monotonic() - began, 3)
+        return record, failure
+
+    async def _grow_proof(self, work: Work, source: Source) -> None:
+        if source.stored is None:
+            return
+        site, now = self._site, self._site.now()
+        async with site.manifests:
+            manifest = await asyncio.to_thread(site.store.read_manifest, source.stored.path)
+            proof = manifest.proof if manifest.proof is Proof.DRILLED else Proof.VERIFIED
+            grown = replace(manifest, proof=proof, verified_at=now)
+            stored = await asyncio.to_thread(site.store.rewrite_manifest, source.stored, grown)
+            facts = manifest.facts
+            event = Event(
+                "backup.verified",
+                now,
+                work.operation.id,
+                facts.instance,
+                facts.database,
+                work.operation.submitted_by,
+                {"backup_id": facts.id},
+            )
+            await site.catalog.backups.set_manifest(stored, event)
+
+
+async def verify_source(site: Site, work: Work, source: Source, where: tuple[str, str]) -> VerifyResult:
+    """Read one file wholly. Raises IntegrityError, naming the file and the place."""
+    expected = source.manifest.raw_size_bytes if source.manifest else 0
+
+    def tell(raw: int, read: int) -> None:
+        work.progress(Progress(work.operation.id, *where, "verifying", raw, expected, read))
+
+    try:
+        await asyncio.to_thread(_check_sidecar, source)
+        return await verify(
+            source.path, site.pool, VerifyTerms(source.manifest, _tail_check(site, source, where), tell)
+        )
+    except VyaError as error:
+        raise describe_place(error, source) from None
+
+
+def _tail_check(site: Site, source: Source, where: tuple[str, str]) -> Any:
+    if source.facts is not None:
+        kind = source.facts.engine
+    elif where[0] in site.settings.instances:
+        kind = site.settings.instances[where[0]].kind
+    else:
+        return _any_end_mark
+    return lambda tail: endmarks.complaint(kind, tail)
+
+
+def _any_end_mark(tail: bytes) -> str | None:
+    complaints = [endmarks.complaint(kind, tail) for kind in (EngineKind.POSTGRESQL, EngineKind.MYSQL)]
+    return None if None in complaints else "the file does not end like a dump of PostgreSQL, MySQL or MariaDB"
+
+
+def _check_sidecar(source: Source) -> None:
+    """The checksum file, where there is one, must say what the manifest says."""
+    if source.manifest is None:
+        return
+    beside = source.path.with_name(f"{source.path.name}.{source.manifest.checksum_algorithm}")
+    if not beside.exists():
+        return
+    said = beside.read_text(errors="replace").split()
+    if not said or said[0] != source.manifest.checksum:
+        raise IntegrityError(
+            f"{beside.name} and the manifest name different digests",
+            code="checksum_mismatch",
+            hint="'vyactl catalog rebuild' writes both anew from the backup file.",
+        )

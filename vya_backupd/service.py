@@ -1,0 +1,252 @@
+"""What the two HTTP sites are answered from: the use cases, the queue and the catalog behind one face."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from vya_backupd import __version__
+from vya_backupd.api.wire import (
+    Record,
+    backup_detail,
+    backup_record,
+    finished_line,
+    format_time,
+    is_last,
+    operation_record,
+    progress_record,
+    result_record,
+    watch_line,
+)
+from vya_backupd.config.load import show
+from vya_backupd.daemon.lifecycle import Lifecycle, Phase
+from vya_backupd.daemon.queue import OperationQueue
+from vya_backupd.errors import VyaError
+from vya_backupd.model.backup import StoredBackup
+from vya_backupd.model.instance import SYSTEM_DATABASES, Instance
+from vya_backupd.model.operation import Operation, OperationKind, State, is_final
+from vya_backupd.observe.metrics import Live, Metrics
+from vya_backupd.operations import holds
+from vya_backupd.operations.restore import RestoreHandler
+from vya_backupd.operations.site import Site
+from vya_backupd.operations.sources import backup_by_id
+from vya_backupd.storage import Usage
+
+LIVE_SECONDS = 30.0
+"""An event loop that has not turned for so long is not alive."""
+
+
+class DaemonService:
+    """Implements ``api.service.Service``."""
+
+    def __init__(
+        self, site: Site, queue: OperationQueue, restores: RestoreHandler, lifecycle: Lifecycle, metrics: Metrics
+    ) -> None:
+        self._site = site
+        self._queue = queue
+        self._restores = restores
+        self._lifecycle = lifecycle
+        self._metrics = metrics
+        self._usage = Usage(0, 0, 0)
+        self._began = time.monotonic()
+        self.reachable: dict[str, str] = {}
+        self.troubles: tuple[str, ...] = ()
+
+    # probes
+
+    def health(self) -> tuple[bool, Record]:
+        """See ``Probes``. Degraded while catalog or storage fail their checks."""
+        reasons = list(self.troubles)
+        body: Record = {"status": "degraded" if reasons else "healthy", "timestamp": format_time(self._site.now())}
+        if reasons:
+            body["reasons"] = reasons
+        return not reasons, body
+
+    def ready(self) -> tuple[bool, Record]:
+        """See ``Probes``. A server that is down is shown and does not make the daemon unready."""
+        ready = self._lifecycle.phase is Phase.RUNNING and not self.troubles
+        body: Record = {"ready": ready, "databases": dict(self.reachable)}
+        if not ready:
+            body["reasons"] = [f"the daemon is {self._lifecycle.phase}", *self.troubles]
+        return ready, body
+
+    def live(self) -> Record:
+        """See ``Probes``."""
+        return {"alive": self._lifecycle.seconds_since_beat < LIVE_SECONDS}
+
+    def metrics(self, openmetrics: bool) -> tuple[bytes, str]:
+        """See ``Probes``."""
+        return self._metrics.render(openmetrics=openmetrics)
+
+    # looking
+
+    async def status(self) -> Record:
+        """See ``Service``."""
+        recent = await self._site.catalog.operations.list(limit=5)
+        return {
+            "version": __version__,
+            "hostname": self._site.config.application.hostname,
+            "phase": str(self._lifecycle.phase),
+            "uptime_seconds": round(time.monotonic() - self._began, 1),
+            "storage": await self._storage(),
+            "instances": [await self._instance_status(each) for each in self._site.settings.instances.values()],
+            "running": [operation_record(each) for each in self._queue.running],
+            "waiting": [operation_record(each) for each in self._queue.waiting],
+            "progress": [progress_record(each) for each in self._queue.progress],
+            "recent": [result_record(each) for each in recent],
+            "troubles": list(self.troubles),
+        }
+
+    async def _storage(self) -> Record:
+        usage = await asyncio.to_thread(self._site.store.usage)
+        return {"base_path": str(self._site.store.base_path), "free_bytes": usage.free, "total_bytes": usage.total}
+
+    async def _instance_status(self, instance: Instance) -> Record:
+        newest: dict[str, StoredBackup] = {}
+        for stored in await self._site.catalog.backups.find(instance.id):
+            newest.setdefault(stored.manifest.facts.database, stored)
+        return {
+            "id": instance.id,
+            "type": str(instance.kind),
+            "enabled": instance.enabled,
+            "reachable": self.reachable.get(instance.id, "unknown"),
+            "databases": [self._record(stored) for stored in newest.values()],
+        }
+
+    def config(self) -> Record:
+        """See ``Service``."""
+        return show(self._site.config)
+
+    async def list_databases(self, instance: str | None) -> list[Record]:
+        """See ``Service``."""
+        chosen = self._site.enabled_instances(None if instance is None else [instance])
+        listed = await asyncio.gather(*(self._databases_of(each) for each in chosen))
+        return [record for records in listed for record in records]
+
+    async def _databases_of(self, instance: Instance) -> list[Record]:
+        try:
+            sizes = await self._site.probe.sizes(instance)
+        except VyaError as error:
+            return [{"instance": instance.id, "error": error.at(instance.id).to_json()}]
+        return [
+            {"instance": instance.id, "database": name, "covered": instance.covers(name), "size_bytes": size}
+            for name, size in sorted(sizes.items())
+        ]
+
+    async def test_connections(self, instance: str | None) -> list[Record]:
+        """See ``Service``."""
+        chosen = self._site.enabled_instances(None if instance is None else [instance])
+        return list(await asyncio.gather(*(self._test(each) for each in chosen)))
+
+    async def _test(self, instance: Instance) -> Record:
+        record: Record = {
+            "instance": instance.id,
+            "type": str(instance.kind),
+            "ok": False,
+            "server": None,
+            "error": None,
+        }
+        try:
+            server = await self._site.probe.server(instance)
+        except VyaError as error:
+            self.reachable[instance.id] = error.code
+            return record | {"error": error.at(instance.id).to_json()}
+        self.reachable[instance.id] = "ok"
+        return record | {"ok": True, "server": server.version_text, "warnings": list(server.warnings)}
+
+    async def refresh(self) -> None:
+        """Ask every enabled instance whether it answers and which databases it has, and the store how full it is."""
+        enabled = self._site.enabled_instances(None)
+        await asyncio.gather(*(self._test(each) for each in enabled))
+        self.reachable = {each.id: self.reachable[each.id] for each in enabled}
+        for each in enabled:
+            with contextlib.suppress(VyaError):
+                names = await self._site.probe.all_databases(each)
+                ours = [name for name in names if name not in SYSTEM_DATABASES[each.kind]]
+                self._metrics.set_coverage(str(each.kind), each.id, len(ours), sum(map(each.covers, ours)))
+        with contextlib.suppress(VyaError):
+            self._usage = await asyncio.to_thread(self._site.store.usage)
+
+    def live_values(self) -> Live:
+        """What a scrape asks for at the moment."""
+        return Live(
+            running=lambda: Counter(str(each.kind) for each in self._queue.running),
+            waiting=lambda: len(self._queue.waiting),
+            bytes_in_progress=lambda: sum(each.bytes_done for each in self._queue.progress),
+            configured=lambda: Counter(str(each.kind) for each in self._site.enabled_instances(None)),
+            disk_usage=lambda: {"total": self._usage.total, "used": self._usage.used, "free": self._usage.free},
+        )
+
+    # backups
+
+    def _record(self, stored: StoredBackup) -> Record:
+        return backup_record(stored, self._site.store.base_path)
+
+    async def backups(self, instance: str | None, database: str | None, limit: int | None = None) -> list[Record]:
+        """See ``Service``. An instance that is configured no more still has its backups listed."""
+        found = await self._site.catalog.backups.find(instance, database, limit=limit)
+        if not found and instance is not None:
+            self._site.instance(instance)
+        return [self._record(stored) for stored in found]
+
+    async def backup(self, backup_id: str) -> Record:
+        """See ``Service``."""
+        return backup_detail(await backup_by_id(self._site, backup_id), self._site.store.base_path)
+
+    async def hold(self, backup_id: str, note: str, until: datetime | None, actor: str) -> Record:
+        """See ``Service``."""
+        return self._record(await holds.hold(self._site, backup_id, note, until, actor))
+
+    async def release(self, backup_id: str, actor: str) -> Record:
+        """See ``Service``."""
+        return self._record(await holds.release(self._site, backup_id, actor))
+
+    async def delete(self, backup_id: str, actor: str, *, allow_held: bool = False) -> Record:
+        """See ``Service``."""
+        return self._record(await holds.delete(self._site, backup_id, actor, allow_held=allow_held))
+
+    # operations
+
+    async def submit(self, kind: OperationKind, request: Record, actor: str) -> Record:
+        """See ``Service``."""
+        return operation_record(await self._queue.submit(kind, request, actor))
+
+    async def plan_restore(self, request: Record) -> Record:
+        """See ``Service``."""
+        return await self._restores.plan(request)
+
+    async def operations(self, limit: int, state: str | None) -> list[Record]:
+        """See ``Service``."""
+        found = await self._site.catalog.operations.list(limit=limit, state=State(state) if state else None)
+        return [operation_record(each) for each in found]
+
+    async def operation(self, operation_id: str) -> Record:
+        """See ``Service``."""
+        operation = await self._queue.operation(operation_id)
+        return result_record(operation, await self._made(operation), self._site.store.base_path)
+
+    async def cancel(self, operation_id: str, actor: str) -> Record:
+        """See ``Service``."""
+        return operation_record(await self._queue.cancel(operation_id, actor))
+
+    async def watch(self, operation_id: str) -> AsyncIterator[Record]:
+        """See ``Service``."""
+        async for update in self._queue.watch(operation_id):
+            if is_last(update) and isinstance(update, Operation):
+                yield finished_line(update, await self._made(update), self._site.store.base_path)
+                return
+            yield watch_line(update)
+
+    async def _made(self, operation: Operation) -> Sequence[StoredBackup]:
+        """The backups that an operation's steps name, as they are now."""
+        if not is_final(operation.state) or operation.kind is OperationKind.REBUILD:
+            return []
+        found: list[Any] = [
+            await self._site.catalog.backups.get(step.backup_id) for step in operation.steps if step.backup_id
+        ]
+        return [stored for stored in found if stored is not None]
