@@ -21,7 +21,8 @@ import re
 
 from vya_backupd.engines.scan_lexer import Kind, MysqlLexer
 from vya_backupd.engines.scan_segments import Digest
-from vya_backupd.engines.scan_text import MAX_FOOTER, MAX_HEAD, NEWLINE, SEGMENT_SIZE, DumpScanner, rare_find
+from vya_backupd.engines.scan_text import MAX_FOOTER, MAX_HEAD, NEWLINE, DumpScanner, count_lines, rare_find
+from vya_backupd.engines.scanner import SEGMENT_SIZE
 from vya_backupd.errors import DumpError
 from vya_backupd.model.backup import Section
 
@@ -264,36 +265,5 @@ class MysqlScanner(DumpScanner):
                 out.cut(continues=True)
             stop = min(end, self._at + out.limit - out.size)
             if out.rows is not None:
-                out.rows += self._buffer.count(b"\n", self._at, stop)
+                out.rows += count_lines(self._buffer, self._at, stop)
             self._pass(stop)
-
-
-class MysqlGlobalsScanner(DumpScanner):
-    """Cuts the users, roles and grants that our own SQL writes: one statement per line and a closing line.
-
-    The text comes from our hands, one database object in all, so nothing is lexed: lines are lines.
-    """
-
-    marker = b"-- VYA BackupDB globals complete"
-
-    def __init__(self, segment_size: int = SEGMENT_SIZE, *, want_hash: bool = True, header_suffix: bytes = b"") -> None:
-        super().__init__(MysqlLexer(), segment_size, Digest(wanted=want_hash), header_suffix)
-
-    def _step(self) -> bool:
-        end = self._buffer.find(b"\n", self._at) + 1
-        if not end:
-            if not self._final:
-                return False
-            end = len(self._buffer)
-        line = self._buffer[self._at : end]
-        if line.rstrip() == self.marker and line.endswith(b"\n"):
-            self._end_header()
-            self._out.open(Section.FOOTER, "footer")
-            self.end_marker_seen = True
-        elif line.strip() and not line.startswith((b"--", b"/*!", b"SET ")):
-            self._end_header()
-            if self._out.size >= self._out.target:
-                self._out.cut()
-            self._out.open(Section.SCHEMA, "globals")
-        self._take(end, Kind.COMMENT if line.startswith(b"--") else Kind.CODE)
-        return True

@@ -21,7 +21,8 @@ import re
 from vya_backupd.engines.scan_encoding import python_codec
 from vya_backupd.engines.scan_lexer import Kind, PostgresqlLexer
 from vya_backupd.engines.scan_segments import Digest
-from vya_backupd.engines.scan_text import MAX_HEAD, SEGMENT_SIZE, DumpScanner, rare_find
+from vya_backupd.engines.scan_text import MAX_HEAD, DumpScanner, count_lines, rare_find
+from vya_backupd.engines.scanner import SEGMENT_SIZE
 from vya_backupd.errors import DumpError
 from vya_backupd.model.backup import Section
 
@@ -205,7 +206,7 @@ class PostgresqlScanner(DumpScanner):
             if out.full:
                 self._split()
             stop = self._row_cut(end)
-            out.rows = (out.rows or 0) + buffer.count(b"\n", self._at, stop)
+            out.rows = (out.rows or 0) + count_lines(buffer, self._at, stop)
             self._pass(stop)
             if out.size >= out.limit and not self._line_start:
                 out.cut(continues=True)

@@ -7,7 +7,6 @@ import re
 from vya_backupd.dumpfile.segment import RawSegment
 from vya_backupd.engines.scan_lexer import Kind, Lexer
 from vya_backupd.engines.scan_segments import Assembler, Digest
-from vya_backupd.engines.scanner import SEGMENT_SIZE
 from vya_backupd.errors import DumpError
 from vya_backupd.model.backup import SchemaInfo, Section
 
@@ -160,4 +159,12 @@ def rare_find(buffer: bytes, rare: bytes, whole: re.Pattern[bytes], at: int) -> 
     return -1
 
 
-__all__ = ["SEGMENT_SIZE", "DumpScanner", "rare_find"]
+def count_lines(buffer: bytes, start: int, end: int) -> int:
+    """How many lines end between ``start`` and ``end``; faster than ``count`` where lines are long."""
+    lines, at = 0, start
+    while (found := buffer.find(b"\n", at, end)) >= 0:
+        lines += 1
+        at = found + 1
+        if lines % 32 == 0 and at - start < lines * 1024:
+            return lines + buffer.count(b"\n", at, end)
+    return lines
