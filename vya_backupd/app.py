@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -37,16 +38,15 @@ from vya_backupd.daemon.notify import Notifier
 from vya_backupd.daemon.queue import OperationQueue
 from vya_backupd.dumpfile import manifest as manifests
 from vya_backupd.engines.tools import ToolRole
-from vya_backupd.errors import ConfigError, InterruptedWorkError, VyaError
+from vya_backupd.errors import BusyError, ConfigError, VyaError
 from vya_backupd.model.backup import Manifest
-from vya_backupd.model.event import Event
-from vya_backupd.model.operation import Operation, OperationKind, State
+from vya_backupd.model.operation import OperationKind
 from vya_backupd.observe.counting import counts_of
 from vya_backupd.observe.log import LogSettings, configure_logging, log_event
 from vya_backupd.observe.metrics import Metrics
 from vya_backupd.observe.redaction import register_secret
 from vya_backupd.operations.backup import BackupHandler
-from vya_backupd.operations.rebuild import RebuildHandler, adopt_orphans, rebuild
+from vya_backupd.operations.rebuild import RebuildHandler, rebuild, reconcile
 from vya_backupd.operations.restore import RestoreHandler
 from vya_backupd.operations.site import Settings, Site
 from vya_backupd.operations.verify import VerifyHandler
@@ -62,8 +62,6 @@ _log = structlog.get_logger("vya.app")
 
 CHECK_SECONDS = 30.0
 """How often catalog, store and servers are asked whether they are well."""
-_REMEMBERED_OPERATIONS = 200
-"""Ended operations that metrics of the last runs are filled from at start."""
 _CONCURRENT_OPERATIONS = 16
 """Operations that run side by side; dumps are bounded by ``backup.workers``, and instances by their own order."""
 
@@ -127,11 +125,19 @@ class App:
         )
         self.service = DaemonService(self.site, self.queue, restores, self.lifecycle, self.metrics)
         self.metrics.live = self.service.live_values()
+        self.site.submit = self._submit
         if self._public and config.monitoring.health_check.enabled:
             await self._open_public(closing)
         await self._settle_the_past()
         await self._open_control(closing)
         return self.lifecycle
+
+    async def _submit(self, kind: OperationKind, request: dict[str, Any]) -> None:
+        """Queue what one operation asks of another. A daemon that stops takes nothing: that is no failure of the asker."""
+        try:
+            await self.queue.submit(kind, request, "daemon")
+        except BusyError as error:
+            _log.warning("operation.not_queued", kind=str(kind), reason=error.message)
 
     def _engine_of(self, instance_id: str) -> str:
         instance = self.site.settings.instances.get(instance_id)
@@ -161,26 +167,17 @@ class App:
         _log.info("control.listening", path=str(path))
 
     async def _settle_the_past(self) -> None:
-        """Close what a dead predecessor left running, adopt what it had placed, fill an empty index."""
+        """Close what a dead predecessor left running, and bring the index to what the store holds."""
         catalog = self.site.catalog
-        error = InterruptedWorkError("the daemon died during the operation", code="interrupted", hint="Run it again.")
-        await catalog.operations.interrupt_running(error.to_json(), _interrupted_event)
-        for operation in await catalog.operations.queued():
-            event = _interrupted_event(operation)
-            await catalog.operations.advance(operation.id, State.INTERRUPTED, event=event, error=error.to_json())
+        await self.queue.recover()
         if catalog.needs_rebuild:
             found = await rebuild(self.site, "daemon")
             _log.warning("catalog.rebuilt", moved_aside=str(catalog.moved_aside or ""), backups=found["backups"])
-        elif adopted := await adopt_orphans(self.site):
-            _log.warning("backups.adopted", files=adopted)
+        elif changed := await reconcile(self.site):
+            _log.warning("catalog.reconciled", **changed)
         catalog.events.subscribe(log_event)
         catalog.events.subscribe(self.metrics.observe)
-        self.metrics.load(
-            await catalog.totals(),
-            await catalog.operations.list(limit=_REMEMBERED_OPERATIONS),
-            await catalog.backups.find(),
-            self._engine_of,
-        )
+        await self.metrics.fill(catalog)
 
     async def reload(self) -> None:
         """Read configuration and credentials anew and put them into force as one.
@@ -195,12 +192,19 @@ class App:
         self.site.tools = _tools(self.site.spawner, settings.config)
         self.site.naming = _naming(settings.config)
         self.site.dumps = asyncio.Semaphore(settings.config.backup.workers)
-        self.access.__init__(settings.config.control.operators, settings.config.control.viewers)  # type: ignore[misc]
+        self.access.change(settings.config.control.operators, settings.config.control.viewers)
         self.lifecycle.stop_deadline = settings.config.application.stop_deadline.total_seconds()
 
-    def stop(self, reason: str) -> None:
-        """Ask for the stop, from any thread."""
-        self._loop.call_soon_threadsafe(self.lifecycle.request_stop, reason)
+    def finish(self, reason: str) -> None:
+        """Ask for the stop once nothing runs or waits, or at once when the stop deadline is 0. From another thread."""
+
+        async def idle_then_stop() -> None:
+            while self.lifecycle.stop_deadline and (self.queue.running or self.queue.waiting):
+                await self.queue.drain(self.lifecycle.stop_deadline)
+                await asyncio.sleep(0.01)  # what waits is started by the queue's own task
+            self.lifecycle.request_stop(reason)
+
+        asyncio.run_coroutine_threadsafe(idle_then_stop(), self._loop)
 
     async def _check_forever(self) -> None:
         while True:
@@ -298,13 +302,6 @@ def _refuse_unchangeable(old: Config, new: Config) -> None:
         )
 
 
-def _interrupted_event(operation: Operation) -> Event:
-    from vya_backupd.daemon.facts import finished_facts
-
-    facts = finished_facts(operation, State.INTERRUPTED, engine_of=lambda _: "unknown")
-    return Event("operation.finished", _now(), operation.id, data=facts)
-
-
 def _configure_log(settings: Settings) -> None:
     logging = settings.config.logging
     for instance in settings.instances.values():
@@ -368,7 +365,7 @@ def _in_thread(app: App) -> Iterator[None]:
         raise
     finally:
         if thread.is_alive():
-            app.stop("the standalone run is over")
+            app.finish("the standalone run is over")
         thread.join()
     if failures:
         raise failures[0]

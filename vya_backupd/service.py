@@ -107,15 +107,13 @@ class DaemonService:
         return {"base_path": str(self._site.store.base_path), "free_bytes": usage.free, "total_bytes": usage.total}
 
     async def _instance_status(self, instance: Instance) -> Record:
-        newest: dict[str, StoredBackup] = {}
-        for stored in await self._site.catalog.backups.find(instance.id):
-            newest.setdefault(stored.manifest.facts.database, stored)
+        newest = await self._site.catalog.backups.newest_each(instance.id)
         return {
             "id": instance.id,
             "type": str(instance.kind),
             "enabled": instance.enabled,
             "reachable": self.reachable.get(instance.id, "unknown"),
-            "databases": [self._record(stored) for stored in newest.values()],
+            "databases": [self._record(stored) for stored in newest],
         }
 
     def config(self) -> Record:

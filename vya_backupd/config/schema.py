@@ -72,8 +72,12 @@ class Backup(Section):
     )
     dry_run: bool = Field(False, description="Whether backups only say what they would do, until this is false again.")
     workers: int = Field(2, ge=1, le=64, description="Databases dumped at the same time, over all instances.")
-    parallel_per_database: bool = Field(
-        False, description="Whether databases of one instance are dumped at the same time, within workers."
+    parallel_per_database: int | None = Field(
+        None,
+        ge=1,
+        le=64,
+        description="Sessions that dump one database at the same time; by its size and the cores when unset. This version "
+        "always uses one.",
     )
     include_globals: bool = Field(True, description="Whether users, roles and grants are backed up with each instance.")
     stall_timeout: Duration = Field(

@@ -20,7 +20,7 @@ import structlog
 from vya_backupd.errors import NotFoundError, VyaError
 from vya_backupd.model.backup import GLOBALS_NAME
 from vya_backupd.model.instance import Instance, ServerFacts
-from vya_backupd.model.operation import State
+from vya_backupd.model.operation import OperationKind, State
 from vya_backupd.operations.dumping import Dump, Dumped, Dumper
 from vya_backupd.operations.requests import BackupRequest
 from vya_backupd.operations.site import Site, nearest
@@ -127,6 +127,9 @@ class BackupHandler:
                 await work.step_finished(*where, State.FAILED, error=error.at(*where))
                 return
         await work.step_finished(*where, State.SUCCEEDED, backup_id=done.backup_id, detail=done.detail)
+        if done.backup_id and self._site.config.backup.verify_integrity and self._site.submit is not None:
+            # An operation of its own: reading back is no part of the backup's time, and its failure is not the backup's.
+            await self._site.submit(OperationKind.VERIFY, {"backup_id": done.backup_id})
 
     async def _attempts(self, work: Work, job: Dump) -> Dumped:
         settings = self._site.config.backup

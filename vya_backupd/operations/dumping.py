@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -34,6 +34,7 @@ from vya_backupd.operations.work import Work
 from vya_backupd.pipeline.dump import DumpResult, DumpTerms, dump
 from vya_backupd.policy.naming import Subject
 from vya_backupd.process import Exit, Process
+from vya_backupd.storage import Partial
 
 _UNKNOWN_SIZE_SHARE = 0.5
 """Of the server's own figure, the room wanted for a first backup; it holds indexes and no compression."""
@@ -167,12 +168,16 @@ class Dumper:
             self._phase = "publishing"
             self._tell(result.raw_size, result.size)
             path = self._path(result.facts)
-            stored = await self._site.store.publish(partial, path, result.manifest(PurePosixPath(path).name))
+            return await _to_its_end(self._publish(partial, path, result))
         except BaseException:
             # The first failure is what counts; a leftover that cannot be removed now is swept at the next start.
             with contextlib.suppress(VyaError, OSError):
                 await asyncio.to_thread(self._site.store.abort, partial)
             raise
+
+    async def _publish(self, partial: Partial, path: str, result: DumpResult) -> StoredBackup:
+        """Publish and record as one: a cancellation in between must not leave a backup that nobody knows."""
+        stored = await self._site.store.publish(partial, path, result.manifest(PurePosixPath(path).name))
         await self._record(stored)
         return stored
 
@@ -285,6 +290,18 @@ def _stamped(facts: BackupFacts, taken_at: datetime) -> BackupFacts:
 def new_backup_id(now: datetime) -> str:
     """Sorts by time; short enough to type; no two are alike."""
     return f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+
+
+async def _to_its_end(publishing: Coroutine[Any, Any, StoredBackup]) -> StoredBackup:
+    """Wait for it even when we are cancelled; then the cancellation goes on, and the backup stands."""
+    task = asyncio.ensure_future(publishing)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
+        raise
 
 
 @contextlib.asynccontextmanager

@@ -7,6 +7,7 @@ proves itself, gets a new one; deletions that were cut short are ended. What is 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 from vya_backupd.errors import VyaError
@@ -79,30 +80,35 @@ async def adopt(site: Site, path: str) -> StoredBackup:
     return await asyncio.to_thread(site.store.adopt, path, result.manifest)
 
 
-async def adopt_orphans(site: Site) -> list[str]:
-    """What a crash left between placing a file and its manifest, made backups. Returns their paths; damage is skipped.
+async def reconcile(site: Site) -> dict[str, Any]:
+    """Bring a whole catalog to what the store holds, for the start of the daemon. Returns what was changed, if anything.
 
-    For the start of the daemon, when the catalog itself is whole.
+    A crash leaves three things behind: a file without its manifest, a backup that was published and never recorded, and
+    a row whose backup was deleted. Files that do not prove themselves are passed over: ``catalog rebuild`` reports them.
     """
+    known = await site.catalog.backups.paths()
+    entries = await asyncio.to_thread(lambda: list(site.store.list(known=set(known.values()))))
     adopted = []
-    for entry in await asyncio.to_thread(lambda: list(site.store.list())):
+    for entry in entries:
+        stored = entry if isinstance(entry, StoredBackup) else None
         if isinstance(entry, Orphan):
-            try:
+            with contextlib.suppress(VyaError):
                 stored = await adopt(site, entry.path)
-            except VyaError:
-                continue
-            facts = stored.manifest.facts
-            event = Event(
-                "backup.adopted",
-                site.now(),
-                None,
-                facts.instance,
-                facts.database,
-                data={"backup_id": facts.id, "path": stored.path},
-            )
-            await site.catalog.backups.record(stored, event)
-            adopted.append(entry.path)
-    return adopted
+        if stored is not None:
+            await site.catalog.backups.record(stored, _event(site, "backup.adopted", stored))
+            adopted.append(stored.path)
+    gone = [backup_id for backup_id, path in known.items() if not site.store.absolute(path).exists()]
+    for backup_id in gone:
+        await site.catalog.backups.remove(
+            backup_id, Event("backup.vanished", site.now(), data={"backup_id": backup_id})
+        )
+    return {key: value for key, value in (("adopted", adopted), ("vanished", gone)) if value}
+
+
+def _event(site: Site, name: str, stored: StoredBackup) -> Event:
+    facts = stored.manifest.facts
+    data = {"backup_id": facts.id, "path": stored.path}
+    return Event(name, site.now(), None, facts.instance, facts.database, data=data)
 
 
 def _first_damage(result: dict[str, Any]) -> dict[str, Any] | None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from vya_backupd.catalog import Catalog
 from vya_backupd.config.schema import Config
 from vya_backupd.errors import NotFoundError
 from vya_backupd.model.backup import Manifest
 from vya_backupd.model.instance import Instance
+from vya_backupd.model.operation import OperationKind
 from vya_backupd.policy.naming import Naming
 from vya_backupd.probe import Probe
 from vya_backupd.process import Spawner, ToolFinder
@@ -35,7 +37,7 @@ class Site:
 
     ``dumps`` bounds the databases that are dumped at once. ``manifests`` is held while a manifest is read, changed and
     written back. ``in_use`` lists backups (once for each user) that nothing may delete now. ``decode_manifest`` reads a
-    manifest that lies outside the store.
+    manifest that lies outside the store. ``submit`` queues a further operation in the daemon's own name.
     """
 
     settings: Settings
@@ -49,6 +51,7 @@ class Site:
     dumps: asyncio.Semaphore
     now: Callable[[], datetime]
     decode_manifest: Callable[[Path], Manifest]
+    submit: Callable[[OperationKind, dict[str, Any]], Awaitable[None]] | None = None
     manifests: asyncio.Lock = field(default_factory=asyncio.Lock)
     in_use: list[str] = field(default_factory=list)
 
