@@ -85,6 +85,9 @@ class Engine(Protocol):
     def exists_sql(self, database: str) -> str:
         """One row, one column: 1 when there is a database of this name, else 0."""
 
+    def sessions_sql(self, database: str) -> str:
+        """One row, one column: the number of other sessions in the database."""
+
     def analyze_sql(self, database: str) -> list[str]:
         """Statistics for the planner after a restore, run inside the database; empty where the server makes them."""
 

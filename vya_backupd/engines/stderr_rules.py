@@ -14,6 +14,8 @@ from vya_backupd.engines.stderr import (
 )
 
 POSTGRESQL_RULES = (
+    # pg_dump catches SIGTERM and SIGINT, says this, and ends with status 1.
+    rule(r"\bpg_\w+: terminated by user", "tool_killed", "Somebody sent the tool a signal.", retryable=True),
     rule(
         r"password authentication failed|no password supplied|role \".*\" (does not exist|is not permitted to log in)"
         r"|(peer|ident|gss|ldap|pam|cert|certificate|radius) authentication failed|no pg_hba\.conf entry"

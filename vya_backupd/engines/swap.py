@@ -10,13 +10,19 @@ class SwapStep:
     """One statement that goes one step forward, and the one that takes exactly this step back (empty: nothing to undo).
 
     One statement happens or does not. ``database`` is the database to be connected to (None: the maintenance
-    database).
+    database); ``session`` are settings to make on the same connection before the statement, and before its undo.
     """
 
     what: str
     statement: str
     undo: str = ""
     database: str | None = None
+    session: tuple[str, ...] = ()
+
+    @property
+    def script(self) -> tuple[str, ...]:
+        """Everything to run, in order, on one connection."""
+        return (*self.session, self.statement)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +30,8 @@ class SwapPlan:
     """Steps in order. When one fails, the undo of those before it, last first, brings the original back.
 
     After a crash it is not known whether the last step begun took place: then its undo is tried as well, and may fail.
-    ``aside`` is the name that the original has afterwards; ``cleanup`` removes it.
+    No undo destroys data: what it leaves over (an empty database) is for people to remove. ``aside`` is where the
+    original is afterwards; ``cleanup`` removes it.
     """
 
     aside: str
@@ -34,7 +41,7 @@ class SwapPlan:
     def undo(self, done: int) -> tuple[SwapStep, ...]:
         """Steps that take the first ``done`` steps back, in the order to run them."""
         return tuple(
-            SwapStep(f"undo: {step.what}", step.undo, step.statement, step.database)
+            SwapStep(f"undo: {step.what}", step.undo, step.statement, step.database, step.session)
             for step in reversed(self.steps[:done])
             if step.undo
         )

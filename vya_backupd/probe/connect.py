@@ -7,6 +7,7 @@ that a password or a name never passes through URL quoting.
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -22,6 +23,8 @@ from vya_backupd.model.instance import EngineKind, Instance, TlsMode
 from vya_backupd.probe.failures import translated
 
 Row = tuple[Any, ...]
+# The driver logs every note of a server ("database doesn't exist" after DROP IF EXISTS) as a warning.
+logging.getLogger("asyncmy").setLevel(logging.ERROR)
 _APPLICATION = "vya-backupd probe"
 
 

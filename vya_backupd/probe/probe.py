@@ -7,9 +7,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from vya_backupd.engines.globals import GlobalsTarget
+from vya_backupd.engines.mysql_swap import DatabaseContent
 from vya_backupd.errors import NotFoundError
 from vya_backupd.model.instance import DatabaseFacts, EngineKind, Instance, ServerFacts
-from vya_backupd.probe import mysql_family, postgresql
+from vya_backupd.probe import mysql_content, mysql_family, postgresql
 from vya_backupd.probe.connect import Row, Session, session
 
 _ENTRANCES = ("postgres", "template1")
@@ -88,6 +89,11 @@ class Probe:
             if instance.kind is EngineKind.POSTGRESQL:
                 return await postgresql.globals_target(each)
             return await mysql_family.globals_target(each)
+
+    async def content(self, instance: Instance, database: str) -> DatabaseContent:
+        """What a database of MySQL or MariaDB is made of: both sides of ``mysql_swap.swap``."""
+        async with session(instance, database, "reading the database's objects") as each:
+            return await mysql_content.content(each, database)
 
     @asynccontextmanager
     async def _entrance(self, instance: Instance, what: str, database: str | None = None) -> AsyncIterator[Session]:

@@ -1,0 +1,102 @@
+"""Reads what a database of MySQL or MariaDB is made of, in the server's own words: the ground of a swap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vya_backupd.engines.mysql_sql import literal, quote
+from vya_backupd.engines.mysql_swap import ROUTINES, DatabaseContent, StoredObject
+from vya_backupd.errors import ServerError
+from vya_backupd.probe.connect import Session
+
+_TRIGGERS = (
+    "SELECT TRIGGER_NAME, 'TRIGGER' FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = :db"
+    " ORDER BY EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_ORDER"
+)
+_ROUTINES = "SELECT ROUTINE_NAME, ROUTINE_TYPE FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = :db ORDER BY 1"
+_EVENTS = "SELECT EVENT_NAME, 'EVENT' FROM information_schema.EVENTS WHERE EVENT_SCHEMA = :db ORDER BY 1"
+_LISTS = {"TRIGGER": _TRIGGERS, **dict.fromkeys(ROUTINES, _ROUTINES), "EVENT": _EVENTS}
+
+
+async def content(session: Session, name: str) -> DatabaseContent:
+    """The content of the database that the session is connected to: so names inside it come without its own name.
+
+    Raises:
+        ServerError: ``insufficient_privilege`` when the account may not see a definition.
+    """
+    tables = await session.rows(
+        "SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = :name ORDER BY 1", name=name
+    )
+    character_set, collation = (
+        await session.rows(
+            "SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA"
+            " WHERE SCHEMA_NAME = :name",
+            name=name,
+        )
+    )[0]
+    outsiders = await session.rows(
+        "SELECT DISTINCT CONSTRAINT_SCHEMA, TABLE_NAME FROM information_schema.REFERENTIAL_CONSTRAINTS"
+        " WHERE UNIQUE_CONSTRAINT_SCHEMA = :name AND CONSTRAINT_SCHEMA <> :name ORDER BY 1, 2",
+        name=name,
+    )
+    return DatabaseContent(
+        name=name,
+        tables=tuple(str(table) for table, kind in tables if "VIEW" not in str(kind)),
+        objects=(
+            *[await _view(session, name, str(table)) for table, kind in tables if kind == "VIEW"],
+            *await _stored(session, name),
+        ),
+        character_set=str(character_set),
+        collation=str(collation),
+        outsiders=tuple(f"{schema}.{table}" for schema, table in outsiders),
+    )
+
+
+async def _view(session: Session, database: str, name: str) -> StoredObject:
+    row = (await session.run(f"SHOW CREATE VIEW {quote(name)}"))[0]
+    columns = await session.rows(
+        "SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = :db AND TABLE_NAME = :name"
+        " ORDER BY ORDINAL_POSITION",
+        db=database,
+        name=name,
+    )
+    return StoredObject("VIEW", name, str(row[1]), _settings(collation=row[3]), tuple(str(one) for (one,) in columns))
+
+
+async def _stored(session: Session, database: str) -> list[StoredObject]:
+    """Triggers, routines, events."""
+    found: list[StoredObject] = []
+    for kind, sql in _LISTS.items():
+        names = [str(name) for name, of in await session.rows(sql, db=database) if of == kind]
+        found += [await _shown(session, kind, name) for name in names]
+    return found
+
+
+async def _shown(session: Session, kind: str, name: str) -> StoredObject:
+    row = (await session.run(f"SHOW CREATE {kind} {quote(name)}"))[0]
+    at = 3 if kind == "EVENT" else 2
+    if row[at] is None:
+        raise ServerError(
+            f"the account may not see the definition of {kind.lower()} {name}",
+            code="insufficient_privilege",
+            hint="Grant it SELECT on *.* (MySQL: or SHOW_ROUTINE).",
+        )
+    zone = str(row[2]) if kind == "EVENT" else None
+    return StoredObject(kind, name, str(row[at]), _settings(str(row[1]), row[at + 2], zone))
+
+
+def _settings(mode: str | None = None, collation: object = None, zone: str | None = None) -> tuple[str, ...]:
+    """The session that an object is to be made in. Its text travels as utf8mb4 whatever it was first typed in."""
+    settings = []
+    if mode is not None:
+        settings.append(f"SET SESSION sql_mode = {_words(mode)}")
+    if isinstance(collation, str) and collation.startswith("utf8mb4_"):
+        settings.append(f"SET SESSION collation_connection = {_words(collation)}")
+    if zone is not None:
+        settings.append(f"SET SESSION time_zone = {_words(zone)}")
+    return tuple(settings)
+
+
+def _words(text: str) -> str:
+    plain: Sequence[str] = [character for character in text if character.isalnum() or character in "_,+:-/ "]
+    return "'" + "".join(plain) + "'" if len(plain) == len(text) else literal(text)
