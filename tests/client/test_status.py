@@ -10,26 +10,34 @@ from vya_backupd.errors import ServerError
 TEXT = '# TYPE vya_up gauge\nvya_up{database_id="prod-pg"} 1.0\n'
 
 
-def test_status_shows_facts_then_lists(daemon: CannedDaemon, vyactl: Vyactl) -> None:
+def test_status_is_one_screen(daemon: CannedDaemon, vyactl: Vyactl) -> None:
     record = {
         "version": "2.0.0",
+        "hostname": "db-01",
+        "phase": "running",
         "uptime_seconds": 7620.0,
-        "started_at": "2026-01-09T05:00:00Z",
-        "free_bytes": 1 << 30,
-        "needs_rebuild": False,
-        "queue": {"running": 1},
-        "tags": [],
-        "instances": [{"id": "prod-pg", "type": "postgresql", "enabled": True}],
-        "operations": [operation("running")],
+        "storage": {"base_path": "/backups", "free_bytes": 1 << 30, "total_bytes": 4 << 30},
+        "troubles": ["disk_full: the file system is full"],
+        "instances": [
+            {"id": "prod-pg", "type": "postgresql", "enabled": True, "reachable": "ok", "databases": [backup()]},
+            {"id": "old", "type": "mysql", "enabled": False, "databases": []},
+        ],
+        "running": [operation("running")],
+        "waiting": [],
+        "progress": [
+            {"instance": "prod-pg", "database": "shop", "phase": "dumping", "bytes_done": 1024, "expected_bytes": 4096}
+        ],
+        "recent": [],
     }
     daemon.answers["GET", "/v1/status"] = record
     out = vyactl("status").out
-    assert "uptime seconds  2 h 07 min" in out
-    assert "free bytes      1.00 GiB" in out
-    assert "started at      2026-01-09 02:00:00-03:00" in out
-    assert "needs rebuild   no" in out
-    assert "queue           running 1" in out
-    assert "\ninstances:\nID       TYPE        ENABLED\nprod-pg  postgresql  yes" in out
+    assert "VYA BackupDB 2.0.0 on db-01: running for 2 h 07 min" in out
+    assert "Backups in /backups: 1.00 GiB of 4.00 GiB free" in out
+    assert "TROUBLE: disk_full" in out
+    rows = [line.split() for line in out.splitlines() if line.startswith(("prod-pg", "old"))]
+    assert rows[0][:4] == ["prod-pg", "postgresql", "ok", "shop"]
+    assert rows[1][:6] == ["old", "mysql", "disabled", "-", "never", "-"]
+    assert "prod-pg/shop: dumping, 1.00 KiB of about 4.00 KiB" in out
     assert "op-1" in out
     assert vyactl("status", "-o", "json").json == record
 

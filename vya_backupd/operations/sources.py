@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from vya_backupd.errors import NotFoundError, VyaError
 from vya_backupd.model.backup import GLOBALS_NAME, BackupFacts, BackupType, Manifest, StoredBackup
 from vya_backupd.operations.requests import RestoreRequest, parse_moment
-from vya_backupd.operations.site import Site
+from vya_backupd.operations.site import Site, nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +92,13 @@ async def newest(site: Site, instance: str, database: str, before: datetime | No
         return found
     earliest = await site.catalog.backups.earliest(instance, database)
     if earliest is None or before is None:
+        known = {each.manifest.facts.database for each in await site.catalog.backups.newest_each(instance)}
+        if not known:
+            site.instance(instance)
         raise NotFoundError(
             f"there is no backup of {database!r} on {instance}",
             code="unknown_backup",
-            hint="See 'vyactl restore --list'.",
+            hint=f"{nearest(database, known)} See 'vyactl restore --list'.",
             instance=instance,
             database=database,
         )
@@ -122,6 +125,7 @@ async def whole_instance(
     if globals_too and not users:
         await newest(site, instance, GLOBALS_NAME, before)
     if not databases:
+        site.instance(instance)
         when = f" at or before {before.isoformat()}" if before else ""
         raise NotFoundError(f"there is no backup of any database of {instance}{when}", instance=instance)
     return (users if globals_too else []) + databases

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vya_backupd.client import outcome, shown
+from vya_backupd.client import outcome, overview, shown
 from vya_backupd.client.command import command
 from vya_backupd.client.commands.operations import table
 from vya_backupd.client.session import Session
@@ -25,49 +25,24 @@ def status(
         bool, typer.Option("--last-backup", help="The newest backup of each database instead.")
     ] = False,
 ) -> int:
-    """Show what the daemon is doing: version, since when it runs, its instances and operations."""
+    """Show what is protected and since when, what runs now, and what ran last."""
     with session.daemon() as client:
         if last_backup:
             return _last_backups(session, client.get("/v1/backups")["backups"])
         record = client.get("/v1/status")
     if session.screen.is_json:
         session.screen.json(record)
-        return 0
-    plain = [(key.replace("_", " "), _value(key, value)) for key, value in record.items() if not _is_records(value)]
-    session.screen.facts(plain)
-    for key, value in record.items():
-        if _is_records(value):
-            session.screen.answer(f"\n{key.replace('_', ' ')}:")
-            _records(session, key, value)
+    else:
+        overview.show(session.screen, record)
+        if active := [*record.get("running", ()), *record.get("waiting", ())]:
+            session.screen.answer("\nNow:")
+            table(session, active)
+        for each in record.get("progress", ()):
+            session.screen.answer(overview.progress_line(each))
+        if recent := record.get("recent"):
+            session.screen.answer("\nLast operations:")
+            table(session, recent)
     return 0
-
-
-def _value(key: str, value: Any) -> Any:
-    if key.endswith("_bytes") and isinstance(value, int):
-        return shown.size(value)
-    if key.endswith("_seconds") and isinstance(value, int | float):
-        return shown.duration(value)
-    if key.endswith("_at"):
-        return shown.moment(value)
-    if isinstance(value, dict):
-        return outcome.details(value) or "-"
-    if isinstance(value, list):
-        return ", ".join(str(item) for item in value) or "-"
-    return shown.yes_no(value) if isinstance(value, bool) else value
-
-
-def _is_records(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
-
-
-def _records(session: Session, key: str, records: list[dict[str, Any]]) -> None:
-    """A list of records as a table whose columns are their keys; operations as everywhere else."""
-    if key in {"operations", "running", "queued"}:
-        table(session, records)
-        return
-    titles = list(dict.fromkeys(name for record in records for name in record))
-    rows = [[_value(name, record.get(name)) for name in titles] for record in records]
-    session.screen.table([title.replace("_", " ").upper() for title in titles], rows)
 
 
 def _last_backups(session: Session, backups: list[dict[str, Any]]) -> int:
