@@ -1,4 +1,4 @@
-"""Sizes and speeds of the codec choice against gzip: ``python -m tests.benchmarks.codec [MIB]`` prints the tables.
+"""Sizes and speeds of the codec choice against gzip: ``python -m tests.benchmarks.codec [MIB [CORPUS ...]]`` prints the tables.
 
 Every corpus is one object in segments of 2 MiB. Size is that of the whole file, with labels and seal; speed is of one
 thread, in MB of dump per second of CPU, sampling included; ``gzip -N`` is measured by the program's own output and CPU.
@@ -50,6 +50,8 @@ def main() -> None:
     """Print one table per corpus, in Markdown."""
     size = int(sys.argv[1]) << 20 if len(sys.argv) > 1 else 24 << 20
     for name, make in CORPORA.items():
+        if len(sys.argv) > 2 and name not in sys.argv[2:]:
+            continue
         text = make(size)
         print(f"\n`{name}`, {len(text) / 1e6:.0f} MB\n")
         print("| level | size / gzip | ours MB/s | gzip MB/s | codecs |\n|---|---|---|---|---|")

@@ -1,0 +1,77 @@
+"""The codec choice: never over its bound, the same for the same data, and every codec readable by others."""
+
+from __future__ import annotations
+
+import gzip
+import subprocess
+import zlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.benchmarks.corpora import CORPORA
+from tests.dumpfile import samples
+from vya_backupd.dumpfile.codec import LADDER, Codec, Library, deflate
+from vya_backupd.dumpfile.codec_choice import BOUND, CodecChooser
+from vya_backupd.dumpfile.segment import RawSegment
+from vya_backupd.dumpfile.writer import FileWriter
+from vya_backupd.model.backup import Section
+
+SEGMENT = 2 << 20
+
+
+def cut(text: bytes) -> list[RawSegment]:
+    """Segments of one table, each in parts as a scanner leaves them."""
+    pieces = [text[at : at + SEGMENT] for at in range(0, len(text), SEGMENT)]
+    return [RawSegment(Section.DATA, "t", [p[:1000], memoryview(p)[1000:], b""], len(p)) for p in pieces]
+
+
+def file_size(segments: list[RawSegment], level: int) -> int:
+    file, chooser = FileWriter(), CodecChooser(level)
+    file.first(samples.facts())
+    for segment in segments:
+        file.add(segment, chooser.compress(segment))
+    file.last(samples.closing())
+    return file.size
+
+
+@pytest.mark.parametrize("level", [1, 3, 6, 9])
+@pytest.mark.parametrize("name", CORPORA)
+def test_no_file_is_over_the_bound(name: str, level: int) -> None:
+    text = CORPORA[name](12 << 20 if name == "mixed" else 6 << 20)
+    reference = len(subprocess.run(["gzip", f"-{level}"], input=text, capture_output=True, check=True).stdout)
+    assert file_size(cut(text), level) <= BOUND * reference
+
+
+def test_savings_on_one_table_are_spent_on_the_next() -> None:
+    hexadecimal, documents = CORPORA["hexadecimal"](8 << 20), CORPORA["documents"](8 << 20)
+    alone, after = CodecChooser(6), CodecChooser(6)
+    for segment in cut(hexadecimal):
+        after.choose(segment)
+    thrifty = [alone.choose(segment) for segment in cut(documents)]
+    fast = [after.choose(segment) for segment in cut(documents)]
+    assert sum(map(LADDER.index, fast)) < sum(map(LADDER.index, thrifty))
+    reference = len(gzip.compress(hexadecimal + documents, 6))
+    assert file_size(cut(hexadecimal) + cut(documents), 6) <= BOUND * reference
+
+
+def test_data_that_changes_is_sampled_anew() -> None:
+    chooser = CodecChooser(6)
+    chosen = [chooser.choose(segment) for segment in cut(CORPORA["documents"](16 << 20) + CORPORA["noise"](4 << 20))]
+    assert chosen[-1] == LADDER[0]
+    assert chosen[4] != LADDER[0]
+
+
+def test_small_objects_take_the_reference() -> None:
+    assert CodecChooser(4).choose(samples.segments()[1]) == Codec(Library.ZLIB, 4)
+
+
+@pytest.mark.parametrize("codec", [*LADDER, Codec(Library.ZLIB, 1), Codec(Library.ZLIB, 9)], ids=str)
+@settings(max_examples=20, deadline=None)
+@given(parts=st.lists(st.binary(max_size=3000), max_size=5))
+def test_every_codec_writes_what_zlib_reads(codec: Codec, parts: list[bytes]) -> None:
+    text = b"".join(parts)
+    made = deflate(RawSegment(Section.DATA, "t", [*parts], len(text)), codec)
+    assert zlib.decompress(made.data, -15) == text
+    assert made.crc == zlib.crc32(text)
