@@ -26,11 +26,11 @@ def serve(config: str) -> Iterator[str]:
         ConfigError: configuration, credentials or storage cannot be used.
         BusyError: a daemon, or another such run, holds the state directory.
     """
-    from vya_backupd import app
+    from vya_backupd.app import standalone
 
     before = signal.signal(signal.SIGTERM, _like_ctrl_c)
     try:
-        with app.standalone(Path(config)) as socket_path:
+        with standalone(Path(config)) as socket_path:
             yield str(socket_path)
     finally:
         signal.signal(signal.SIGTERM, before)
