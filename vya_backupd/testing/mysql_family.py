@@ -82,6 +82,8 @@ class MysqlFamilyServer(PrivateServer):
             "port": str(self.port),
             "socket": self.socket,
             "pid_file": str(self.data_dir / "server.pid"),
+            # A starting server deletes every other one's temporary tables in a folder that they share.
+            "tmpdir": str(self._temporary()),
             **_PLAIN,
             **({} if self.options.durable else _FAST),
             **self._own_settings(),
@@ -92,6 +94,13 @@ class MysqlFamilyServer(PrivateServer):
         if first.exists():
             settings["init_file"] = str(first)
         return [str(self.spec.daemon), "--no-defaults", *(f"--{name}={value}" for name, value in settings.items())]
+
+    def _temporary(self) -> Path:
+        folder = self.directory / "tmp"
+        if not folder.exists():
+            folder.mkdir(mode=0o700)
+            self.account.own(folder)
+        return folder
 
     def _own_settings(self) -> dict[str, str]:
         return {}
