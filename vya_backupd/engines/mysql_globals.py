@@ -25,7 +25,8 @@ OBJECTS = "-- Grants on single objects: after the databases are restored\n"
 SYSTEM_ACCOUNTS = frozenset({"mysql.sys", "mysql.session", "mysql.infoschema", "mariadb.sys"})
 """Accounts that a server makes for itself and that nobody logs in as."""
 
-_ACCOUNT = r"[`'](?P<user>(?:[^`']|``|'')*)[`'](?:@[`'](?P<host>(?:[^`']|``|'')*)[`'])?"
+_NAME = r"(?:`(?:[^`]|``)*`|'(?:[^']|'')*')"
+_ACCOUNT = rf"(?P<user>{_NAME})(?:@(?P<host>{_NAME}))?"
 _CREATE = re.compile(rf"CREATE (?P<what>USER|ROLE)(?: IF NOT EXISTS)? {_ACCOUNT}", re.IGNORECASE)
 _GRANTEE = re.compile(rf" (?:TO|FROM) {_ACCOUNT}(?: |$)")
 _DEFAULT = re.compile(rf"SET DEFAULT ROLE .* (?:TO|FOR) {_ACCOUNT}$", re.DOTALL)
@@ -96,11 +97,12 @@ def _create(account: Account) -> str:
 def _grantee(grant: str) -> tuple[str, str] | None:
     """The account that a GRANT names last."""
     found = list(_GRANTEE.finditer(grant))
-    return (_plain(found[-1]["user"]), _plain(found[-1]["host"] or "")) if found else None
+    return (_plain(found[-1]["user"]), _plain(found[-1]["host"])) if found else None
 
 
-def _plain(name: str) -> str:
-    return name.replace("``", "`").replace("''", "'")
+def _plain(name: str | None) -> str:
+    """A quoted name without its quotes; nothing for None."""
+    return name[1:-1].replace(name[0] * 2, name[0]) if name else ""
 
 
 def _reach(grant: str) -> str:
@@ -129,7 +131,7 @@ def _fitted(statement: str, target: GlobalsTarget, notes: list[str]) -> list[str
     """A statement as it shall run here: nothing, itself, or with a second one that brings an account up to date."""
     created = _CREATE.match(statement)
     if created is not None:
-        key = f"{_plain(created['user'])}@{_plain(created['host'] or '')}"
+        key = f"{_plain(created['user'])}@{_plain(created['host'])}"
         if key == target.login:
             notes.append(f"account {key} keeps the password and the rights that it has here: the restore uses it")
             return []
@@ -138,7 +140,7 @@ def _fitted(statement: str, target: GlobalsTarget, notes: list[str]) -> list[str
             return [re.sub(r"\ACREATE USER(?: IF NOT EXISTS)? ", "ALTER USER ", statement)]
         return [statement]
     default = _DEFAULT.match(statement)
-    grantee = _grantee(statement) if default is None else (_plain(default["user"]), _plain(default["host"] or ""))
+    grantee = _grantee(statement) if default is None else (_plain(default["user"]), _plain(default["host"]))
     key = "@".join(grantee or ("", ""))
     if key == target.login or (statement.startswith("GRANT PROXY") and key in target.roles):
         return []

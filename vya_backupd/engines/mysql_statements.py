@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 _PIECE = re.compile(r"'(?:[^'\\]|\\.|'')*'|`(?:[^`]|``)*`|--[ \t][^\n]*\n?|--\n|;|[^'`;-]+|.", re.DOTALL)
+_QUOTED = re.compile(r"'(?:[^'\\]|\\.|'')*'|`(?:[^`]|``)*`", re.DOTALL)
 _BACKTICKED = r"`(?:[^`]|``)*`"
 _ROLE = rf"{_BACKTICKED}(?:@{_BACKTICKED})?"
 _DEFAULT_ROLE = re.compile(rf" DEFAULT ROLE {_ROLE}(?:\s*,\s*{_ROLE})*")
@@ -27,8 +28,8 @@ def statements(text: str) -> Iterator[str]:
 
 
 def outside_strings(text: str) -> str:
-    """The text with every string constant blanked, of equal length: for searching."""
-    return re.sub(r"'(?:[^'\\]|\\.|'')*'", lambda found: " " * len(found.group()), text, flags=re.DOTALL)
+    """The text with every string constant blanked, of equal length: for searching. Quoted names stay."""
+    return _QUOTED.sub(lambda found: found[0] if found[0].startswith("`") else " " * len(found[0]), text)
 
 
 def without_default_role(create_user: str) -> str:

@@ -78,6 +78,8 @@ async def session(instance: Instance, database: str | None, what: str) -> AsyncI
 
 async def _postgresql(instance: Instance, database: str | None) -> Any:
     given = conninfo.parameters(instance, database or "postgres", _APPLICATION, "-c statement_timeout=0")
+    # Databases in SQL_ASCII would give bytes otherwise.
+    given["client_encoding"] = "UTF8"
     password = instance.password.reveal() or None
     return await psycopg.AsyncConnection.connect(conninfo.conninfo(given), password=password)
 
