@@ -33,7 +33,8 @@ format: setup ## let ruff rewrite what it can
 	$(PYTHON) -m ruff check --fix $(CHECKED)
 	$(PYTHON) -m ruff format $(CHECKED)
 
-demo: setup ## see it work: a daemon, throw-away servers, a backup and a restore; KEEP=1 leaves them running
+demo: setup ## see it work: a daemon, throw-away servers, backups and restores; KEEP=1 leaves them running
+	-@$(PYTHON) -m vya_backupd.testing.provision --unpack mariadb >$(VENV)/servers.log 2>&1 </dev/null
 	$(PYTHON) -m vya_backupd.testing.demo $(if $(KEEP),--keep)
 
 bench: setup ## the measurements in tests/benchmarks, minutes long

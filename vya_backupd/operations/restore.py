@@ -7,6 +7,7 @@ replaces a database, exchange the two. Until that exchange nothing of the origin
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ class RestoreHandler:
         return {"dry_run": True}
 
     async def _restore_one(self, work: Work, plan: RestorePlan, request: RestoreRequest) -> dict[str, Any] | None:
-        where = plan.target.where
+        where, began = plan.target.where, time.monotonic()
         await work.step_started(*where)
         try:
             with in_use(self._site, plan.source):
@@ -110,7 +111,8 @@ class RestoreHandler:
             return None
         stored = plan.source.stored
         await work.step_finished(*where, State.SUCCEEDED, backup_id=stored.id if stored else None, detail=detail)
-        return {"instance": where[0], "database": where[1], "file": str(plan.source.path), **detail}
+        seconds = round(time.monotonic() - began, 3)
+        return {"instance": where[0], "database": where[1], "file": str(plan.source.path), "seconds": seconds, **detail}
 
     # choosing
 

@@ -231,7 +231,7 @@ def _started(stage: Stage, specs: dict[str, ServerSpec], stack: contextlib.ExitS
 def _folder() -> Iterator[Path]:
     parent = tempfile.gettempdir()
     if len(os.fsencode(parent)) > _LONGEST_FOLDER:
-        parent = "/tmp"  # noqa: S108 - mkdtemp makes a private folder in it
+        parent = "/tmp"
     folder = Path(tempfile.mkdtemp(prefix="vya-demo-", dir=parent))
     try:
         yield folder

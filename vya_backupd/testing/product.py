@@ -145,6 +145,7 @@ class Product:
                 stdout=log,
                 stderr=log,
                 env=self._environment(),
+                process_group=0,  # Ctrl-C on our terminal is for us: we stop the daemon in good order
             )
         if wait:
             self.wait_ready()

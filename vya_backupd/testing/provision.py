@@ -1,4 +1,4 @@
-"""Gets the servers that the tests run on onto this machine: ``python -m vya_backupd.testing.provision``.
+"""Gets the servers that the tests run on onto this machine: ``python -m vya_backupd.testing.provision [SERVER ...]``.
 
 ==============  =========================================  ================================================
 server          as root                                    otherwise
@@ -9,19 +9,21 @@ MariaDB         the distribution's packages                the same packages unp
 MySQL           unstable's packages in the cache           the same
 ==============  =========================================  ================================================
 
-No daemon of the distribution's is started, no cluster of its own is made. What is there already is left alone.
+No daemon of the distribution's is started, no cluster of its own is made. What is there already is left alone. With
+``--unpack`` root, too, gets folders in the cache instead of installed packages. SERVER is ``mariadb``, ``mysql``, ...
 Ends with status 1 when a server that could be had is still missing, and says which; what needs root is said, and no
 failure for others.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,11 +51,16 @@ _PROGRAMS = {
 }
 
 
-def main() -> int:
+def main(arguments: Sequence[str] = ()) -> int:
     """Provide what is missing; 1 when something that this user could have is missing still."""
+    parser = argparse.ArgumentParser(prog="provision", description="Get the database servers that the tests run on.")
+    parser.add_argument("servers", nargs="*", metavar="SERVER", help="only these; all by default")
+    parser.add_argument("--unpack", action="store_true", help="install nothing on this machine, also as root")
+    asked = parser.parse_args(arguments)
+    steps = _STEPS | (_UNPACKING if asked.unpack else {})
     for label in missing_servers():
-        provide = _STEPS.get(label)
-        if provide is None:
+        provide = steps.get(label)
+        if provide is None or (asked.servers and label not in asked.servers):
             continue
         _say(f"getting {label} ...")
         try:
@@ -63,7 +70,7 @@ def main() -> int:
     find_servers.cache_clear()
     for spec in find_servers():
         _say(f"{spec.label:<15} {spec.version:<9} {spec.origin}: {spec.daemon}")
-    still = missing_servers()
+    still = {label: way for label, way in missing_servers().items() if not asked.servers or label in asked.servers}
     for label, way in still.items():
         _say(f"{label:<15} MISSING  {way}")
     return 1 if still.keys() - _out_of_reach() else 0
@@ -92,7 +99,11 @@ def _mariadb() -> None:
     if os.geteuid() == 0:
         _install(["mariadb-server-core", "mariadb-client"])
     else:
-        _unpack("mariadb", None, ["mariadb-server-core", "mariadb-client", "mariadb-client-core"])
+        _unpack_mariadb()
+
+
+def _unpack_mariadb() -> None:
+    _unpack("mariadb", None, ["mariadb-server-core", "mariadb-client", "mariadb-client-core"])
 
 
 def _mysql() -> None:
@@ -107,6 +118,7 @@ _STEPS: dict[str, Callable[[], None]] = {
     "mariadb": _mariadb,
     "mysql": _mysql,
 }
+_UNPACKING: dict[str, Callable[[], None]] = {"mariadb": _unpack_mariadb}
 
 
 def _install(packages: list[str]) -> None:
@@ -173,4 +185,4 @@ def _series(kind: str, folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
