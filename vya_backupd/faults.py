@@ -6,9 +6,11 @@ A point costs one dictionary look-up, and nothing is armed unless the environmen
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
+from pathlib import Path
 
 from vya_backupd.errors import VyaError
 
@@ -32,30 +34,50 @@ POINTS = (
 )
 """Every point there is, in the order in which work passes them."""
 
+_ACTIONS = {"kill", "hang", "fail"}
 _armed: dict[str, str] = {}
+_sources: list[Path] = []
 
 
 def arm(text: str) -> None:
     """Arm the points of a ``POINT=ACTION`` list. Actions: ``kill`` (SIGKILL ourselves), ``hang``, ``fail``.
 
+    ``@FILE`` takes the list from a file that is read again at each point, so that a test changes it under way; a point
+    that hangs goes on when the file no longer names it.
+
     Raises:
         ValueError: an unknown point or action.
     """
-    for item in filter(None, text.split(",")):
+    _sources[:] = [Path(text[1:])] if text.startswith("@") else []
+    _armed.clear()
+    _armed.update({} if _sources else _parsed(text))
+
+
+def _parsed(text: str) -> dict[str, str]:
+    found = {}
+    for item in filter(None, text.strip().split(",")):
         point_name, _, action = item.partition("=")
-        if point_name not in POINTS or action not in {"kill", "hang", "fail"}:
+        if point_name not in POINTS or action not in _ACTIONS:
             message = f"no such fault: {item!r}"
             raise ValueError(message)
-        _armed[point_name] = action
+        found[point_name] = action
+    return found
+
+
+def _action(name: str) -> str | None:
+    for source in _sources:
+        with contextlib.suppress(FileNotFoundError):
+            return _parsed(source.read_text()).get(name)
+    return _armed.get(name)
 
 
 def point(name: str) -> None:
     """Pass a named point."""
-    action = _armed.get(name)
-    if action is None:
-        return
+    action = _action(name)
     if action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     while action == "hang":
-        time.sleep(60)
-    raise VyaError(f"fault injected at {name}", code="internal")
+        time.sleep(0.05)
+        action = _action(name)
+    if action == "fail":
+        raise VyaError(f"fault injected at {name}", code="internal")

@@ -1,0 +1,183 @@
+"""The real dump tool, the server and the daemon killed, in every section of a dump and before every step of publishing.
+
+After each kill: no published backup that is not whole, a failed step that says why, no partial file, no child alive.
+``VYA_KILLS=10`` kills ten times at each place instead of twice.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.conftest import ServerPool
+from tests.e2e.killing import SECTIONS, Control, Gate, Store, all_gone, family, fill
+from vya_backupd.testing.product import Product, instance
+from vya_backupd.testing.servers import PrivateServer
+
+KILLS = int(os.environ.get("VYA_KILLS", "2"))
+ENGINES = ("postgresql", "mariadb", "mysql")
+
+
+@dataclass
+class Scene:
+    """A daemon, a server, and the gate between them."""
+
+    server: PrivateServer
+    gate: Gate
+    product: Product
+    control: Control
+    store: Store
+
+    def failed(self, operation: str, codes: set[str], state: str = "failed") -> dict[str, Any]:
+        """The operation ended, its one step too, with one of these codes; nothing was published nor left."""
+        before = self.store.backups()
+        record = self.control.finished(operation)
+        assert record["operation"]["state"] == state, record
+        (step,) = record["steps"]
+        assert step["state"] == state
+        assert step["error"]["code"] in codes, step
+        assert step["error"]["message"]
+        assert record["backups"] == []
+        assert self.store.backups() == before
+        self.clean()
+        return dict(step)
+
+    def clean(self) -> None:
+        """Nothing lies around, and catalog and disk agree."""
+        assert self.store.strays() == []
+        assert self.store.secrets() == []
+        assert self.control.backups().keys() == self.store.backups().keys()
+
+    def arm(self, faults: str) -> None:
+        """Arm these points in the daemon that runs."""
+        (self.product.root / "faults").write_text(faults)
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def scene(
+    request: pytest.FixtureRequest, server_pool: ServerPool, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Scene]:
+    server = server_pool.get(request.param)
+    root = tmp_path_factory.mktemp("kills")
+    name = "kills"
+    server.drop_database(name)
+    fill(server, name)
+    gate = Gate(root / "gate", server)
+    config = {"tools": gate.tools, "backup": {"free_space_factor": 0}}
+    product = Product(
+        root / "site",
+        [instance(server, "one", database=name)],
+        servers=[server],
+        config=config,
+        environ={"VYA_FAULTS": f"@{root / 'site' / 'faults'}"},
+    )
+    with product:
+        yield Scene(server, gate, product, Control(product), Store(product))
+    server.start()
+    server.drop_database(name)
+
+
+@pytest.fixture(autouse=True)
+def _ready(scene: Scene) -> Iterator[None]:
+    """Each test finds a running daemon and a gate that is open."""
+    scene.gate.disarm()
+    scene.arm("")
+    scene.server.start()
+    if scene.product.process.poll() is not None:
+        scene.product.start()
+    yield
+    scene.gate.disarm()
+
+
+def test_a_whole_backup_passes_the_gate(scene: Scene) -> None:
+    scene.gate.arm("data")
+    operation = scene.control.back_up()
+    scene.gate.held()
+    scene.gate.release()
+    record = scene.control.finished(operation)
+    assert record["operation"]["state"] == "succeeded", record
+    assert len(scene.store.backups()) == 1
+    scene.clean()
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["KILL", "TERM"])
+def test_the_tool_is_killed(scene: Scene, section: str, number: signal.Signals) -> None:
+    scene.gate.arm(section)
+    for _ in range(KILLS):
+        operation = scene.control.back_up()
+        os.kill(scene.gate.held(), number)
+        step = scene.failed(operation, {"tool_killed"})
+        assert step["error"]["retryable"] is True
+        scene.gate.arm(section)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_the_server_is_killed(scene: Scene, section: str) -> None:
+    for _ in range(KILLS):
+        scene.gate.arm(section)
+        operation = scene.control.back_up()
+        scene.gate.held()
+        scene.server.kill()
+        scene.gate.release()
+        if section in _LIVES_ON[scene.server.kind]:
+            # The tool had asked the server everything: its dump is whole, and that is checked.
+            record = scene.control.finished(operation)
+            assert record["operation"]["state"] == "succeeded", record
+            assert record["steps"][0]["backup_id"] in scene.store.backups()
+            scene.clean()
+        else:
+            scene.failed(operation, {"server_lost"})
+        scene.server.start()
+
+
+_LIVES_ON = {"postgresql": {"post", "end"}, "mariadb": {"end"}, "mysql": {"end"}}
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_the_daemon_is_killed_in_a_dump(scene: Scene, section: str) -> None:
+    for _ in range(KILLS):
+        before = scene.store.backups()
+        scene.gate.arm(section)
+        operation = scene.control.back_up()
+        scene.gate.held()
+        children = family(scene.product.process.pid)
+        assert children
+        scene.product.kill()
+        all_gone(children, 3.0)
+        assert len(scene.store.partials()) == 1
+        scene.product.start()
+        scene.failed(operation, {"interrupted"}, "interrupted")
+        assert scene.store.backups() == before
+
+
+_PUBLISHED = {
+    "backup.dumped": False,
+    "store.synced": False,
+    "store.placed": True,
+    "store.checksum": True,
+    "store.manifest": True,
+    "backup.recorded": True,
+}
+"""Each point of publishing, and whether a backup that was killed there is one after the next start."""
+
+
+@pytest.mark.parametrize("point", _PUBLISHED)
+def test_the_daemon_is_killed_while_it_publishes(scene: Scene, point: str) -> None:
+    for _ in range(KILLS):
+        before = scene.store.backups().keys()
+        scene.arm(f"{point}=kill")
+        operation = scene.control.back_up()
+        assert scene.product.process.wait(30) == -signal.SIGKILL
+        scene.arm("")
+        scene.product.start()
+        record = scene.control.finished(operation)
+        assert record["operation"]["state"] == "interrupted"
+        assert [step["error"]["code"] for step in record["steps"]] == ["interrupted"]
+        assert len(scene.store.backups().keys() - before) == _PUBLISHED[point]
+        scene.clean()
