@@ -88,7 +88,8 @@ def mariadb_tls(instance: Instance) -> list[tuple[str, str | None]]:
     """TLS in the words of MariaDB's programs.
 
     They have no mode that checks the certificate but not the host name, so ``verify-ca`` checks both: never less than
-    was asked for.
+    was asked for. In ``require`` they take TLS whenever the server offers it, but do not insist on the offer; the
+    probe, which always comes first, does.
     """
     mode = instance.tls.mode
     if instance.socket is not None or mode is TlsMode.DISABLE:

@@ -62,7 +62,12 @@ class PostgreSQL:
     def properties_command(
         self, instance: Instance, database: str, tools: Toolset, server: ServerFacts
     ) -> Command | None:
-        """``pg_dump --create --schema-only`` with every schema left out: no table is looked at, none is locked."""
+        """``pg_dump --create --schema-only`` with every schema left out: no table is looked at, none is locked.
+
+        None for a name with a line break: pg_dump refuses to connect to it by name in a script.
+        """
+        if set(database) & set("\r\n"):
+            return None
         arguments = ("--format=plain", "--create", "--schema-only", "--exclude-schema=*", "--encoding=UTF8")
         return self._command(instance, database, tools.dump, arguments, server)
 

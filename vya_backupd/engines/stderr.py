@@ -56,13 +56,13 @@ def clean(line: str) -> str:
 
 
 def telling_line(stderr: str) -> str:
-    """The first line that says what went wrong; else the last line; empty when there is none."""
+    """The first line that says what went wrong; else the last three, of which each may need the others; or nothing."""
     lines = [line for line in _ECHO.sub("", stderr).splitlines() if line.strip()]
     for pattern in (_SURE, _TOLD):
         for line in lines:
             if pattern.search(line) and "warning" not in line.lower():
                 return clean(line)
-    return clean(lines[-1]) if lines else ""
+    return clean(" ".join(lines[-3:]))
 
 
 def classify(

@@ -26,7 +26,7 @@ POSTGRESQL_RULES = (
     rule(
         r"certificate verify failed|server does not support SSL|SSL error|SSL connection is required"
         r"|root certificate file .* does not exist|could not load|server certificate for .* does not match host name"
-        r"|tls alert|private key file",
+        r"|tls alert|private key file|SSL support is not compiled in",
         "tls_failed",
         HINT_TLS,
     ),
@@ -89,44 +89,57 @@ POSTGRESQL_RULES = (
     rule(r"no space left on device|disk full", "server_error", "A disk of the server is full."),
 )
 
+
+def _numbers(*numbers: int, words: str = "") -> str:
+    """A pattern for error numbers as MySQL's programs print them, and never for a line number; ``words`` beside."""
+    either = "|".join(map(str, numbers))
+    return rf"error:? (?:{either})\b|\((?:{either})\)" + (f"|{words}" if words else "")
+
+
 MYSQL_RULES = (
     rule(
-        r"\b(1045|1698|1862|1820|2059|2061|3118|4151|1251|1130)\b.{0,12}(:|\()|access denied for user .*using password",
+        _numbers(
+            1045, 1698, 1862, 1820, 2059, 2061, 3118, 4151, 1251, 1130, words="access denied for user .*using password"
+        ),
         "login_refused",
         HINT_LOGIN,
     ),
-    rule(r"\b2026\b|SSL connection error|certificate verif|require_secure_transport|\b3159\b", "tls_failed", HINT_TLS),
-    rule(r"\b1049\b|unknown database", "unknown_database", "It may have been dropped or renamed meanwhile."),
-    rule(r"\b(1040|1203|1226|1129)\b.{0,12}(:|\()", "connection_refused", HINT_BUSY, retryable=True),
     rule(
-        r"\b(2006|2013|2055|1053|1927|1317|1152|1158|1159|1160|1161|4031)\b.{0,12}(:|\()|lost connection|server has gone away",
+        _numbers(2026, 3159, words="SSL connection error|certificate verif|require_secure_transport"),
+        "tls_failed",
+        HINT_TLS,
+    ),
+    rule(
+        _numbers(1049, words="unknown database"), "unknown_database", "It may have been dropped or renamed meanwhile."
+    ),
+    rule(_numbers(1040, 1203, 1226, 1129), "connection_refused", HINT_BUSY, retryable=True),
+    rule(
+        _numbers(
+            2006, 2013, 2055, 1053, 1927, 1317, 1152, 1158, 1159, 1160, 1161, 4031,
+            words="lost connection|server has gone away",
+        ),
         "server_lost",
         HINT_LOST,
         retryable=True,
     ),
-    rule(r"\b(2002|2003|2005|2001)\b.{0,12}(:|\()", "connection_refused", HINT_CONNECT, retryable=True),
-    rule(r"\b(1205|1213|1207)\b.{0,12}(:|\()", "lock_timeout", HINT_LOCK, retryable=True),
+    rule(_numbers(2001, 2002, 2003, 2005), "connection_refused", HINT_CONNECT, retryable=True),
+    rule(_numbers(1205, 1213, 1207), "lock_timeout", HINT_LOCK, retryable=True),
     rule(
-        r"\b1412\b|table definition has changed",
+        _numbers(1412, words="table definition has changed"),
         "server_error",
         "A table was altered while it was being dumped: the step is tried again.",
         retryable=True,
     ),
+    rule(_numbers(3024, 1969, 1028), "server_error", "The server limits the time of statements.", retryable=True),
     rule(
-        r"\b(3024|1969|1028)\b.{0,12}(:|\()",
-        "server_error",
-        "The server limits the time of statements.",
-        retryable=True,
-    ),
-    rule(
-        r"\b(1153|2020)\b.{0,12}(:|\()|max_allowed_packet",
+        _numbers(1153, 2020, words="max_allowed_packet"),
         "server_error",
         "A value is larger than the server's max_allowed_packet: raise it there.",
     ),
     rule(
-        r"\b(1044|1142|1143|1227|1370|1419|1611)\b.{0,12}(:|\()|insufficient privileges|access denied",
+        _numbers(1044, 1142, 1143, 1227, 1370, 1419, 1611, words="insufficient privileges|access denied"),
         "insufficient_privilege",
         HINT_RIGHT,
     ),
-    rule(r"\b(1021|1114)\b.{0,12}(:|\()|errno: 28", "server_error", "A disk of the server is full."),
-)
+    rule(_numbers(1021, 1114, words="errno: 28"), "server_error", "A disk of the server is full."),
+)  # fmt: skip

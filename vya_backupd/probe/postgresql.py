@@ -18,7 +18,7 @@ _RELATIONS = f"""
            c.relrowsecurity AND (c.relforcerowsecurity OR NOT pg_catalog.pg_has_role(c.relowner, 'USAGE')),
            pg_catalog.has_table_privilege(c.oid, 'SELECT')
       FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-     WHERE c.relkind IN ('r', 'p', 'v', 'm') AND c.relpersistence <> 't' AND {_OURS}
+     WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm') AND c.relpersistence <> 't' AND {_OURS}
        AND {_NO_EXTENSION.format(catalog="pg_catalog.pg_class", oid="c.oid")}
 """  # noqa: S608 - constants of this module
 _COUNTS = f"""
@@ -65,7 +65,7 @@ async def facts(session: Session, name: str) -> DatabaseFacts:
     return DatabaseFacts(
         name=name,
         size_bytes=int(size),
-        tables=tuple(sorted(f"{schema}.{table}" for schema, table, kind, *_ in relations if kind in "rp")),
+        tables=tuple(sorted(f"{schema}.{table}" for schema, table, kind, *_ in relations if kind in "rpf")),
         views_count=sum(kind in "vm" for _, _, kind, *_ in relations),
         procedures_count=int(procedures),
         triggers_count=int(triggers),

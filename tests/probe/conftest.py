@@ -1,0 +1,3 @@
+from tests.engines.conftest import mysql_rig, postgresql_rig, rig
+
+__all__ = ["mysql_rig", "postgresql_rig", "rig"]
