@@ -17,7 +17,7 @@ from typing import Any
 
 from vya_backupd import faults
 from vya_backupd.dumpfile.reader import Walk
-from vya_backupd.errors import ToolError, VyaError
+from vya_backupd.errors import ServerError, ToolError, VyaError
 from vya_backupd.model.backup import BackupType
 from vya_backupd.model.instance import EngineKind
 from vya_backupd.model.operation import Progress
@@ -138,11 +138,21 @@ class Restorer:
             await self._execute(target.engine.properties_sql(facts.database_sql, database))
         if analyze := target.engine.analyze_sql(database):
             self._tell("analyzing", self._expected)
-            await self._site.probe.execute(target.instance, analyze, database=database)
+            notes += await self._analyze(analyze, database)
         is_copy = facts is None or target.database != facts.database or target.instance.id != facts.instance
         if target.instance.kind is not EngineKind.POSTGRESQL and is_copy and not self._request.enable_events:
             notes += await self._silence_events(database)
         return notes
+
+    async def _analyze(self, statements: list[str], database: str) -> list[str]:
+        """Gather statistics. They run expressions of the user's and can fail without anything being lost."""
+        try:
+            await self._site.probe.execute(self._target.instance, statements, database=database)
+        except ServerError as error:
+            if error.code != "server_error":
+                raise
+            return [f"everything is restored, but statistics were not all gathered; run ANALYZE: {error.message}"]
+        return []
 
     async def _silence_events(self, database: str) -> list[str]:
         target = self._target
