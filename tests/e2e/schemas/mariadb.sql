@@ -1,0 +1,53 @@
+-- What MariaDB alone has.
+CREATE SEQUENCE counter START WITH 10 INCREMENT BY 5 MINVALUE -100 MAXVALUE 1000000 CACHE 7 CYCLE;
+SELECT NEXTVAL(counter), NEXTVAL(counter);
+CREATE SEQUENCE `odd ``seq``` INCREMENT BY -1 NOCACHE;
+CREATE TABLE by_sequence (id bigint DEFAULT NEXTVAL(counter) PRIMARY KEY, other bigint DEFAULT (NEXTVAL(`odd ``seq```) + 1), t varchar(60) DEFAULT 'nextval(`@DB@`.`counter`)' COMMENT 'nextval(`@DB@`.`counter`)');
+INSERT INTO by_sequence (t) VALUES ('a'), (DEFAULT);
+CREATE TABLE history (id int PRIMARY KEY, v varchar(20)) WITH SYSTEM VERSIONING;
+INSERT INTO history VALUES (1, 'one'), (2, 'two');
+UPDATE history SET v = 'uno' WHERE id = 1;
+DELETE FROM history WHERE id = 2;
+CREATE TABLE explicit_history (id int PRIMARY KEY, v int, w int WITHOUT SYSTEM VERSIONING, s timestamp(6) GENERATED ALWAYS AS ROW START INVISIBLE, e timestamp(6) GENERATED ALWAYS AS ROW END INVISIBLE, PERIOD FOR SYSTEM_TIME (s, e)) WITH SYSTEM VERSIONING
+ PARTITION BY SYSTEM_TIME (PARTITION past HISTORY, PARTITION now CURRENT);
+INSERT INTO explicit_history (id, v) VALUES (1, 1);
+UPDATE explicit_history SET v = 2;
+CREATE TABLE app_period (id int, f date, u date, PERIOD FOR valid (f, u), UNIQUE (id, valid WITHOUT OVERLAPS));
+INSERT INTO app_period VALUES (1, '2020-01-01', '2021-01-01'), (1, '2021-01-01', '2022-01-01');
+CREATE TABLE mdb_types (id int PRIMARY KEY, a inet6, b inet4, c uuid, x text COMPRESSED, y varchar(2000) COMPRESSED, v text INVISIBLE DEFAULT (CONCAT('in', 'visible')));
+INSERT INTO mdb_types (id, a, b, c, x, y) VALUES (1, '2001:db8::1', '10.0.0.1', '123e4567-e89b-12d3-a456-426614174000', REPEAT('x', 5000), ''), (2, '::', '0.0.0.0', '00000000-0000-0000-0000-000000000000', '', REPEAT('y', 500)), (3, NULL, NULL, NULL, NULL, NULL);
+CREATE TABLE aria_table (id int PRIMARY KEY, t text) ENGINE=Aria TRANSACTIONAL=1 PAGE_CHECKSUM=1;
+INSERT INTO aria_table VALUES (1, 'aria');
+CREATE TABLE aria_plain (id int) ENGINE=Aria TRANSACTIONAL=0 ROW_FORMAT=FIXED;
+CREATE TABLE page_compressed (id int PRIMARY KEY, t text) PAGE_COMPRESSED=1;
+INSERT INTO page_compressed VALUES (1, REPEAT('z', 9000));
+CREATE TABLE ignored_index (a int, KEY k (a) IGNORED);
+SET SESSION sql_mode = 'ORACLE';
+DELIMITER //
+CREATE PACKAGE pack AS
+  FUNCTION f1 RETURN INT;
+  PROCEDURE p1 (a INT);
+END;
+//
+CREATE PACKAGE BODY pack AS
+  v INT := 10;
+  FUNCTION f1 RETURN INT AS BEGIN RETURN v; END;
+  PROCEDURE p1 (a INT) AS BEGIN SELECT a + v AS "it's;"; END;
+END;
+//
+CREATE PROCEDURE oracle_proc (a IN VARCHAR2(20)) AS
+  b VARCHAR2(10) := 'x;';
+BEGIN
+  SELECT a || b FROM DUAL;
+END;
+//
+DELIMITER ;
+SET SESSION sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION';
+DELIMITER //
+CREATE AGGREGATE FUNCTION my_sum(x INT) RETURNS INT
+BEGIN
+  DECLARE total INT DEFAULT 0;
+  DECLARE CONTINUE HANDLER FOR NOT FOUND RETURN total;
+  LOOP FETCH GROUP NEXT ROW; SET total = total + x; END LOOP;
+END //
+DELIMITER ;

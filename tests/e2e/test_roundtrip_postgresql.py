@@ -1,0 +1,90 @@
+"""PostgreSQL there and back: through a real daemon, onto other servers and under other names, nothing is lost."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import _labels, require_spec
+from tests.e2e import compare
+from tests.e2e.schemas import postgresql as everything
+from vya_backupd.testing.product import Product, instance
+from vya_backupd.testing.servers import PrivateServer
+
+DATABASE = "everything_db"
+
+
+@dataclass
+class Site:
+    """Two servers of one version, an installation that knows both, and a backup of all of the first."""
+
+    source: PrivateServer
+    target: PrivateServer
+    product: Product
+
+    def file_of(self, database: str) -> Path:
+        """The newest backup of a database of the source."""
+        listed = self.product.ok("restore", "--list", "--instance", "one", "--database", database)["backups"]
+        return Path(listed[0]["file"])
+
+
+@pytest.fixture(scope="module", params=_labels("postgresql"))
+def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    spec = require_spec(request.param)
+    root = tmp_path_factory.mktemp("roundtrip")
+    with (
+        spec.start(root, settings=everything.SETTINGS) as source,
+        spec.start(root, settings=everything.SETTINGS) as target,
+    ):
+        everything.create_roles(source)
+        everything.create_everything(source, DATABASE)
+        product = Product(root / "product", [instance(source, "one"), instance(target, "two")], servers=[source])
+        with product:
+            product.ok("backup", "--instance", "one")
+            yield Site(source, target, product)
+
+
+@pytest.fixture(scope="module")
+def restored(site: Site) -> Site:
+    """The whole first server, restored onto the second by one command.
+
+    The tablespace is there: two servers on one machine cannot share its folder. So is a role, with other properties.
+    """
+    site.target.sql(
+        "create role app_owner superuser password 'other'; create tablespace spare owner app_owner location ''"
+    )
+    site.product.ok("restore", "--instance", "one", "--all", "--globals", "--target-instance", "two")
+    return site
+
+
+def test_whole_server_is_restored_as_it_was(restored: Site) -> None:
+    compare.assert_same(restored.source, DATABASE, restored.target, DATABASE)
+    compare.assert_equal(compare.globals_dump(restored.source), compare.globals_dump(restored.target))
+
+
+def test_users_log_in_with_their_passwords(restored: Site) -> None:
+    for name, password in everything.PASSWORDS.items():
+        assert restored.target.can_login(name, password)
+        assert not restored.target.can_login(name, password + "x")
+    assert not restored.target.can_login("app_expired", "expired")
+
+
+def test_restored_beside_the_original_it_is_the_same(restored: Site) -> None:
+    copy = "copy_of_everything"
+    restored.product.ok("restore", "--instance", "one", "--database", DATABASE, "--latest", "--target-database", copy)
+    compare.assert_same(restored.source, DATABASE, restored.source, copy)
+    restored.source.sql("drop subscription never_connected", copy)
+    restored.source.drop_database(copy)
+
+
+def test_zcat_and_psql_restore_without_us(restored: Site) -> None:
+    by_hand = "made_by_hand"
+    restored.target.create_database(by_hand, "template template0")
+    text = subprocess.run(["zcat", restored.file_of(DATABASE)], capture_output=True, check=True).stdout
+    restored.target.sql(text.decode("utf-8", "surrogateescape"), by_hand)
+    compare.assert_equal(compare.dump(restored.source, DATABASE), compare.dump(restored.target, by_hand))
+    compare.assert_same_rows(restored.source, DATABASE, restored.target, by_hand)
