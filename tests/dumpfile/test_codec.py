@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import subprocess
 import zlib
@@ -19,6 +20,11 @@ from vya_backupd.dumpfile.writer import FileWriter
 from vya_backupd.model.backup import Section
 
 SEGMENT = 2 << 20
+
+
+@functools.cache
+def corpus(name: str, mib: int) -> bytes:
+    return CORPORA[name](mib << 20)
 
 
 def cut(text: bytes) -> list[RawSegment]:
@@ -39,13 +45,13 @@ def file_size(segments: list[RawSegment], level: int) -> int:
 @pytest.mark.parametrize("level", [1, 3, 6, 9])
 @pytest.mark.parametrize("name", CORPORA)
 def test_no_file_is_over_the_bound(name: str, level: int) -> None:
-    text = CORPORA[name](12 << 20 if name == "mixed" else 6 << 20)
+    text = corpus(name, 12 if name == "mixed" else 6)
     reference = len(subprocess.run(["gzip", f"-{level}"], input=text, capture_output=True, check=True).stdout)
     assert file_size(cut(text), level) <= BOUND * reference
 
 
 def test_savings_on_one_table_are_spent_on_the_next() -> None:
-    hexadecimal, documents = CORPORA["hexadecimal"](8 << 20), CORPORA["documents"](8 << 20)
+    hexadecimal, documents = corpus("hexadecimal", 6), corpus("documents", 6)
     alone, after = CodecChooser(6), CodecChooser(6)
     for segment in cut(hexadecimal):
         after.choose(segment)
@@ -58,7 +64,7 @@ def test_savings_on_one_table_are_spent_on_the_next() -> None:
 
 def test_data_that_changes_is_sampled_anew() -> None:
     chooser = CodecChooser(6)
-    chosen = [chooser.choose(segment) for segment in cut(CORPORA["documents"](16 << 20) + CORPORA["noise"](4 << 20))]
+    chosen = [chooser.choose(segment) for segment in cut(corpus("documents", 6) * 3 + corpus("noise", 6))]
     assert chosen[-1] == LADDER[0]
     assert chosen[4] != LADDER[0]
 
