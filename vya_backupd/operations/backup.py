@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from vya_backupd.errors import NotFoundError, VyaError
+from vya_backupd.errors import NotFoundError, UsageError, VyaError
 from vya_backupd.model.backup import GLOBALS_NAME
 from vya_backupd.model.instance import Instance, ServerFacts
 from vya_backupd.model.operation import OperationKind, State
@@ -35,7 +35,7 @@ EVERYTHING = "*"
 
 @dataclass(frozen=True, slots=True)
 class _Surveyed:
-    """An instance that answered, and its databases to back up; or the error that it answered with."""
+    """An instance that answered, and its databases to back up; or the error that it answered with; or both."""
 
     instance: Instance
     server: ServerFacts | None = None
@@ -94,6 +94,13 @@ class BackupHandler:
             databases = await self._site.probe.databases(instance)
         except VyaError as error:
             return _Surveyed(instance, error=error)
+        if GLOBALS_NAME in databases:
+            error = UsageError(
+                f"a database is called {GLOBALS_NAME!r}: the name stands for users and grants, and it is not backed up",
+                hint="Rename it, or name it in exclude_databases of the instance.",
+            )
+            databases = [name for name in databases if name != GLOBALS_NAME]
+            return _Surveyed(instance, server, tuple(databases), error)
         return _Surveyed(instance, server, tuple(databases))
 
     def _jobs(self, surveyed: _Surveyed, request: BackupRequest) -> list[Dump]:

@@ -151,6 +151,11 @@ class Dumper:
         job = self._job
         command = self._engine.properties_command(job.instance, job.database, tools, job.server)
         if command is None:
+            if job.instance.kind is EngineKind.POSTGRESQL:
+                self._warnings.append(
+                    "pg_dump prints no properties of a database whose name has a line break:"
+                    " its settings, rights and comment are not in this backup"
+                )
             return ()
         done = await self._site.spawner.run(command, timeout=self._config.backup.stall_timeout.total_seconds())
         if not done.exit.ok:

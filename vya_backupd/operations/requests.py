@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self, get_type_hints
 
 from vya_backupd.errors import UsageError
+from vya_backupd.model.backup import GLOBALS_NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,8 @@ class RestoreRequest(_Request):
             )
         if request.file is not None and not Path(request.file).is_absolute():
             raise UsageError(f"the daemon needs an absolute path, not {request.file!r}")
+        if request.target_database == GLOBALS_NAME:
+            raise UsageError(f"{GLOBALS_NAME!r} stands for users and grants: choose another target database")
         if request.all and (request.database or request.target_database):
             raise UsageError("all takes no database: every database keeps its name")
         by_name = request.instance is not None and not request.all

@@ -1,0 +1,313 @@
+"""A password that is easy to recognise is looked for everywhere: processes, logs, errors, answers, files."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import os
+import signal
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+import pytest
+
+from vya_backupd.client.transport import ControlClient
+from vya_backupd.errors import VyaError
+from vya_backupd.testing.product import Product, Ran, instance
+from vya_backupd.testing.servers import PrivateServer
+
+_CORE = "Xq7Zk9Wv3Rj5"
+CANARY = f"""{_CORE}é "q' \\o:{{t}}#%$;{_CORE[::-1]}"""
+WRONG = CANARY.replace("7", "4")
+USER = "canarybird_user"
+
+GET_ROUTES = (
+    "/v1/status",
+    "/v1/config",
+    "/v1/databases",
+    "/v1/backups",
+    "/v1/operations",
+    "/v1/health",
+    "/v1/metrics",
+)
+
+
+def disguises(secret: str) -> dict[str, bytes]:
+    """The forms in which the secret could turn up, made without the product's own help."""
+    raw = secret.encode()
+    backslashed = secret.replace("\\", "\\\\")
+    forms = {
+        "plain": secret,
+        "core": secret[: len(_CORE)],
+        "reversed core": secret[-len(_CORE) :],
+        "json": json.dumps(secret)[1:-1],
+        "json unicode": json.dumps(secret, ensure_ascii=False)[1:-1],
+        "url": quote(secret, safe=""),
+        "url plus": quote_plus(secret),
+        "repr": repr(secret)[1:-1],
+        "ascii": ascii(secret)[1:-1],
+        "bytes repr": repr(raw)[2:-1],
+        "option file": backslashed.replace('"', '\\"'),
+        "pgpass": backslashed.replace(":", "\\:"),
+        "conninfo": backslashed.replace("'", "\\'"),
+        "sql": secret.replace("'", "''"),
+        "hex": raw.hex(),
+    }
+    found = {name: text.encode() for name, text in forms.items()}
+    for shift in range(3):
+        # The characters that the secret alone decides, whatever stands before and after it.
+        whole = base64.b64encode(b"\0" * shift + raw)
+        found[f"base64 at {shift}"] = whole[-(-shift * 8 // 6) : (shift + len(raw)) * 8 // 6]
+    return found
+
+
+_FORMS = {f"{which} {name}": form for which, secret in (("right", CANARY), ("wrong", WRONG))
+          for name, form in disguises(secret).items()}  # fmt: skip
+
+
+def leaks(text: bytes) -> list[str]:
+    """The disguises that occur."""
+    return [name for name, form in _FORMS.items() if form in text]
+
+
+@dataclass
+class Seen:
+    """What a child looked like while it was held."""
+
+    program: str
+    argv: bytes
+    environ: bytes
+    secrets: list[tuple[int, bytes]] = field(default_factory=list)
+    """Mode and content of the files in its private folder."""
+
+
+def children(pid: int) -> list[int]:
+    """The living children of a process, whichever of its threads made them."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            found += map(int, (task / "children").read_text().split())
+        except OSError:
+            continue
+    return found
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _look(product: Product, pid: int) -> Seen:
+    proc = Path(f"/proc/{pid}")
+    seen = Seen(_name(pid), (proc / "cmdline").read_bytes(), (proc / "environ").read_bytes())
+    for path in (product.state_dir / "run").glob("child-*/*"):
+        seen.secrets.append((stat.S_IMODE(path.stat().st_mode), path.read_bytes()))
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    return seen
+
+
+def _hold(product: Product, pid: int, then: signal.Signals) -> Seen | None:
+    """Stop it, look, and send it ``then``. None for one that has gone, or only says its version."""
+    try:
+        os.kill(pid, signal.SIGSTOP)
+        seen = _look(product, pid)
+        only_asked = seen.argv.endswith(b"--version\0")
+        os.kill(pid, signal.SIGCONT if only_asked else then)
+    except (ProcessLookupError, FileNotFoundError):
+        return None
+    return None if only_asked else seen
+
+
+@contextmanager
+def holding(product: Product, programs: set[str], then: signal.Signals = signal.SIGCONT) -> Iterator[list[Seen]]:
+    """Stop the first child of these names as soon as it is there, look at everything, and send it ``then``."""
+    seen: list[Seen] = []
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.is_set():
+            for pid in children(product.process.pid):
+                if _name(pid) in programs and (found := _hold(product, pid, then)):
+                    seen.append(found)
+                    return
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
+
+
+@dataclass
+class Told:
+    """Everything that anybody was told."""
+
+    texts: list[tuple[str, bytes]] = field(default_factory=list)
+
+    def add(self, where: str, text: str | bytes) -> None:
+        self.texts.append((where, text.encode() if isinstance(text, str) else text))
+
+    def ran(self, ran: Ran) -> Ran:
+        self.add("client", ran.out + ran.err)
+        return ran
+
+
+@pytest.fixture
+def canary(server: PrivateServer, tmp_path: Path, fresh_name: str) -> Iterator[tuple[Product, PrivateServer, str]]:
+    """A product at its most talkative, with the canary's instance and one of the same account with a wrong password."""
+    _make_user(server)
+    server.create_database(fresh_name)
+    body = "repeat('some text to carry ', 2000)"
+    server.sql("create table carried (a int primary key, b text)", fresh_name)
+    for number in range(20):
+        server.sql(f"insert into carried values ({number}, {body})", fresh_name)
+    # Enough text that the tools can be caught at work.
+    for known in (20, 40, 80, 160, 320):
+        server.sql(f"insert into carried select a + {known}, b from carried", fresh_name)
+    entry = instance(server, "one", username=USER, password=CANARY, database=[fresh_name])
+    config = {
+        "logging": {"level": "DEBUG", "output": "both", "file_path": str(tmp_path / "logs" / "file.log")},
+        "backup": {"lock_wait_timeout": "5m"},
+    }
+    product = Product(tmp_path, [entry, entry | {"id": "wrong", "password": WRONG}], servers=[server], config=config)
+    with product:
+        yield product, server, fresh_name
+    for name in (fresh_name, f"{fresh_name}_copy"):
+        server.drop_database(name)
+    server.sql(f"drop {'role' if server.kind == 'postgresql' else 'user'} {USER}")
+
+
+def _make_user(server: PrivateServer) -> None:
+    text = CANARY.replace("'", "''")
+    if server.kind == "postgresql":
+        server.sql(f"create role {USER} superuser login password '{text}'")
+    else:
+        text = text.replace("\\", "\\\\")
+        server.sql(f"create user {USER}@'%' identified by '{text}'; grant all on *.* to {USER}@'%' with grant option")
+
+
+def test_the_search_finds_what_it_looks_for(tmp_path: Path) -> None:
+    for name, form in disguises(CANARY).items():
+        assert f"right {name}" in leaks(b"before" + form + b"after")
+    assert leaks(base64.b64encode(b"user:" + CANARY.encode() + b"@host"))
+    assert leaks(json.dumps({"request": json.dumps({"password": CANARY})}).encode())
+    assert not leaks(b"nothing of the kind")
+
+
+def test_the_password_is_nowhere(canary: tuple[Product, PrivateServer, str]) -> None:
+    product, server, database = canary
+    told = Told()
+    dump = {"postgresql": {"pg_dump"}, "mariadb": {"mariadb-dump", "mysqldump"}, "mysql": {"mysqldump"}}[server.kind]
+    client = {"postgresql": {"psql"}, "mariadb": {"mariadb", "mysql"}, "mysql": {"mysql"}}[server.kind]
+
+    with holding(product, dump) as at_dump:
+        assert told.ran(product.ctl("backup", "--instance", "one", "--output", "json", "--verbose")).code == 0
+    restore = ("restore", "--instance", "one", "--database", database, "--latest")
+    with holding(product, client) as at_restore:
+        done = told.ran(product.ctl(*restore, "--target-database", f"{database}_copy", "--output", "json"))
+        assert done.code == 0
+    assert len(server.sql("select a from carried", f"{database}_copy")) == 640
+    # A tool that crashes, a login that is refused, a target that is taken, a plan that is shown.
+    with holding(product, dump, then=signal.SIGKILL) as at_crash:
+        crashed = told.ran(product.ctl("backup", "--instance", "one", "--database", database, "--output", "json"))
+        assert (crashed.code, _error_codes(crashed)) == (1, {"tool_killed"})
+    for seen in (*at_dump, *at_restore, *at_crash):
+        assert not leaks(seen.argv), seen.program
+        assert not leaks(seen.environ), seen.program
+        assert USER.encode() not in seen.environ
+        assert {mode for mode, _ in seen.secrets} == {0o600}
+        # And this is how the tool does get it, which also proves that there was something to be found.
+        assert any(leaks(content) for _, content in seen.secrets)
+    assert (len(at_dump), len(at_restore), len(at_crash)) == (1, 1, 1)
+    assert not list((product.state_dir / "run").glob("child-*"))
+
+    assert told.ran(product.ctl("backup", "--instance", "wrong", "--output", "json")).code == 1
+    assert told.ran(product.ctl("backup", "--instance", "wrong")).code == 1
+    assert told.ran(product.ctl(*restore)).code == 6
+    assert told.ran(product.ctl(*restore, "--target-instance", "wrong", "--target-database", "x")).code == 1
+    assert told.ran(product.ctl("verify", "--instance", "one", "--output", "json")).code == 0
+    for arguments in (("config", "show"), ("config", "validate"), ("status",), ("credentials", "check")):
+        assert told.ran(product.ctl(*arguments)).code == 0, arguments
+    assert told.ran(product.ctl("config", "test-connections")).code != 0
+    _provoke_plain_credentials(product, told)
+    _ask_everything(product, told)
+
+    product.stop()
+    _collect_files(product, told)
+    found = {where: forms for where, text in told.texts if (forms := leaks(text))}
+    assert found == {}
+    named = {where for where, text in told.texts if USER.encode() in text and not where.endswith(".gz")}
+    assert named == set()
+    assert sum(len(text) for _, text in told.texts) > 20_000
+
+
+def _error_codes(ran: Ran) -> set[str]:
+    return {step["error"]["code"] for step in ran.json["steps"] if step["error"]}
+
+
+def _provoke_plain_credentials(product: Product, told: Told) -> None:
+    """Credentials that are refused while they hold the password in plain text, by client and by a running daemon."""
+    place = Path(product.settings["credentials"]["file"])
+    good = place.read_bytes()
+    plain = product.root / "plain.json"
+    plain.touch(mode=0o600)
+    wrong_type = [entry | {"port": CANARY, "ssl": CANARY} for entry in product.instances]
+    plain.write_text(json.dumps({"databases": wrong_type}))
+    encrypt = ("credentials", "encrypt", "--input", str(plain), "--output", str(product.root / "other.json"))
+    assert told.ran(product.ctl(*encrypt)).code == 78
+    plain.unlink()
+    for text in (json.dumps({"databases": product.instances}), json.dumps({"databases": wrong_type})[:-9], CANARY):
+        place.write_text(text)
+        assert told.ran(product.ctl("credentials", "check")).code == 78
+        assert told.ran(product.ctl("config", "validate", "--output", "json")).code == 78
+        refused = len(product.events("config.reload_refused"))
+        product.signal(signal.SIGHUP)
+        until(lambda count=refused: len(product.events("config.reload_refused")) > count)
+    place.write_bytes(good)
+
+
+def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
+    """Wait for it."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+    return value
+
+
+def _ask_everything(product: Product, told: Told) -> None:
+    client = ControlClient(str(product.socket_path))
+    routes = [*GET_ROUTES]
+    routes += [f"/v1/backups/{each['id']}" for each in client.get("/v1/backups")["backups"]]
+    for each in client.get("/v1/operations")["operations"]:
+        routes += [f"/v1/operations/{each['id']}", f"/v1/operations/{each['id']}/watch"]
+    for route in routes:
+        told.add(route, client.text(route, accept="*/*")[0])
+    told.add("connections", json.dumps(client.post("/v1/connections/test", {}), ensure_ascii=False))
+    for path in ("/health", "/health/ready", "/health/live", "/metrics"):
+        told.add(path, product.get(path)[1])
+    for body in ({"kind": "restore", "request": {"password": 1}}, {"kind": "backup", "request": {"instances": ["?"]}}):
+        with pytest.raises(VyaError) as refused:
+            client.post("/v1/operations", body)
+        told.add("refusal", json.dumps(refused.value.to_json()))
+
+
+def _collect_files(product: Product, told: Told) -> None:
+    """Every file of the installation but its input: log, catalog with its journal, manifests, backups and their text."""
+    for path in product.root.rglob("*"):
+        if path.is_file():
+            told.add(str(path), path.read_bytes())
+            if path.suffix == ".gz":
+                told.add(str(path), gzip.decompress(path.read_bytes()))
