@@ -11,7 +11,7 @@ import enum
 import json
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -181,11 +181,13 @@ class ControlSite:
             first = await anext(lines)
             headers = {"Content-Type": "application/x-ndjson", "Cache-Control": "no-store"}
             response = web.StreamResponse(headers=headers)
-            await response.prepare(request)
-            await _write_line(response, first)
-            async for line in lines:
-                await _write_line(response, line)
-            await response.write_eof()
+            # A watcher leaves when it has seen enough: nobody is to be told.
+            with suppress(ConnectionError):
+                await response.prepare(request)
+                await _write_line(response, first)
+                async for line in lines:
+                    await _write_line(response, line)
+                await response.write_eof()
         return response
 
 
