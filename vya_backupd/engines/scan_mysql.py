@@ -98,7 +98,7 @@ class MysqlScanner(DumpScanner):
         self._take(end, kind)
         if kind is Kind.END:
             self._statement_start = True
-            if self._sql.delimiter == b";" and self._out.size >= self._out.target:
+            if self._sql.delimiter == b";" and self._out.filled >= self._out.target:
                 self._out.full = True
         elif kind is not Kind.COMMENT and end > start:
             self._statement_start = False
@@ -255,15 +255,15 @@ class MysqlScanner(DumpScanner):
         if found >= 0:
             self._in_values = False
             self._statement_start = True
-            self._out.full = self._out.size >= self._out.target
+            self._out.full = self._out.filled >= self._out.target
         return True
 
     def _take_values(self, end: int) -> None:
         out = self._out
         while self._at < end:
-            if out.size >= out.limit:
+            if out.filled >= out.limit:
                 out.cut(continues=True)
-            stop = min(end, self._at + out.limit - out.size)
+            stop = min(end, self._at + out.limit - out.filled)
             if out.rows is not None:
                 out.rows += count_lines(self._buffer, self._at, stop)
             self._pass(stop)

@@ -140,7 +140,7 @@ class PostgresqlScanner(DumpScanner):
     def _open(self, section: Section, name: str) -> None:
         if section is Section.DATA and self._out.section is Section.POST:
             section, name = Section.POST, "post"
-        if self._out.size >= self._out.target and (section, name) == (self._out.section, self._out.name):
+        if self._out.filled >= self._out.target and (section, name) == (self._out.section, self._out.name):
             self._out.cut(continues=name == LARGE_OBJECTS)
         self._out.open(section, name)
 
@@ -208,10 +208,10 @@ class PostgresqlScanner(DumpScanner):
             stop = self._row_cut(end)
             out.rows = (out.rows or 0) + count_lines(buffer, self._at, stop)
             self._pass(stop)
-            if out.size >= out.limit and not self._line_start:
+            if out.filled >= out.limit and not self._line_start:
                 out.cut(continues=True)
             else:
-                out.full = out.size >= out.target and self._line_start
+                out.full = out.filled >= out.target and self._line_start
 
     def _row_cut(self, end: int) -> int:
         """Where to stop: after the first row that reaches the target, at the limit if there is none, or at ``end``.
@@ -219,10 +219,10 @@ class PostgresqlScanner(DumpScanner):
         The rule looks at nothing but the text, so that an unchanged table gives the same segments however the dump
         was read.
         """
-        room = self._out.target - self._out.size
+        room = self._out.target - self._out.filled
         if end - self._at < room:
             return end
-        limit = min(end, self._at + self._out.limit - self._out.size)
+        limit = min(end, self._at + self._out.limit - self._out.filled)
         found = self._buffer.find(b"\n", self._at + max(0, room - 1), limit)
         return found + 1 if found >= 0 else limit
 

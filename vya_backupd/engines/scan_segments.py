@@ -21,11 +21,14 @@ class Assembler:
         self.limit = 2 * target
         self.section = Section.HEADER
         self.name = "header"
-        self.size = 0
+        self.filled = 0
+        """Bytes of the dump in the segment under way. What was inserted does not count towards target and limit: a
+        COPY line longer than a segment must leave room for a row."""
         self.rows: int | None = None
         self.full = False
         """Set by the scanner at a place where a cut is possible and the target is reached."""
         self._parts: list[bytes | memoryview] = []
+        self._inserted = 0
         self._continued = False
         self._view = memoryview(b"")
         self._from = 0
@@ -40,12 +43,12 @@ class Assembler:
 
     def advance(self, end: int) -> None:
         """Take the buffer's bytes up to ``end``; what grows beyond the limit becomes a continued unit."""
-        while self.size + end - self._at > self.limit:
-            step = self.limit - self.size
+        while self.filled + end - self._at > self.limit:
+            step = self.limit - self.filled
             self._at += step
-            self.size += step
+            self.filled += step
             self.cut(continues=True)
-        self.size += end - self._at
+        self.filled += end - self._at
         self._at = end
 
     def insert(self, text: bytes) -> None:
@@ -53,7 +56,7 @@ class Assembler:
         if text:
             self._keep()
             self._parts.append(text)
-            self.size += len(text)
+            self._inserted += len(text)
 
     def open(self, section: Section, name: str, rows: int | None = None) -> None:
         """Let what follows belong to this object; the one under way is finished if it is another."""
@@ -68,12 +71,20 @@ class Assembler:
         if not self._parts:
             return
         self._done.append(
-            RawSegment(self.section, self.name, self._parts, self.size, self.rows, continues, self._continued),
+            RawSegment(
+                self.section,
+                self.name,
+                self._parts,
+                self.filled + self._inserted,
+                self.rows,
+                continues,
+                self._continued,
+            ),
         )
         self._parts = []
         self._continued = continues
         self.rows = self.rows if self.rows is None else 0
-        self.size = 0
+        self.filled = self._inserted = 0
         self.full = False
 
     def text(self) -> bytes:
