@@ -45,15 +45,13 @@ CODES: dict[str, str] = {
     # busy, target, access
     "state_locked": "Another process holds the state directory.",
     "backup_in_use": "The backup is held or in use.",
-    "instance_busy": "Another operation works on this instance.",
     "queue_full": "Too many operations wait already.",
     "daemon_stopping": "The daemon is stopping and takes no new work.",
-    "daemon_stopping": "The daemon is stopping and takes no new work.",
-    "queue_full": "Too many operations wait already.",
     "target_not_empty": "The target database exists and is not empty.",
     "target_in_use": "Sessions are connected to the target.",
     "target_unsuitable": "The target server cannot take this backup.",
     "swap_refused": "The swap of original and restored database was refused or undone.",
+    "undo_failed": "A swap stopped half-way and could not be undone: the hint has the command that does it.",
     "daemon_unreachable": "No daemon answers on the control socket.",
     "denied": "The caller's groups do not allow this.",
     # configuration
