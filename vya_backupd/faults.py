@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 
 from vya_backupd.errors import VyaError
@@ -30,18 +31,22 @@ POINTS = (
     "restore.fed",
     "restore.finished",
     "restore.swap_begun",
+    "restore.swap_step",
+    "restore.swap_step",
     "restore.swapped",
 )
 """Every point there is, in the order in which work passes them."""
 
 _ACTIONS = {"kill", "hang", "fail"}
 _armed: dict[str, str] = {}
+_passed: Counter[str] = Counter()
 _sources: list[Path] = []
 
 
 def arm(text: str) -> None:
     """Arm the points of a ``POINT=ACTION`` list. Actions: ``kill`` (SIGKILL ourselves), ``hang``, ``fail``.
 
+    ``ACTION@N`` acts when the point is passed for the N-th time only, for points that work passes repeatedly.
     ``@FILE`` takes the list from a file that is read again at each point, so that a test changes it under way; a point
     that hangs goes on when the file no longer names it.
 
@@ -57,22 +62,29 @@ def _parsed(text: str) -> dict[str, str]:
     found = {}
     for item in filter(None, text.strip().split(",")):
         point_name, _, action = item.partition("=")
-        if point_name not in POINTS or action not in _ACTIONS:
+        kind, _, turn = action.partition("@")
+        if point_name not in POINTS or kind not in _ACTIONS or (turn and not turn.isdecimal()):
             message = f"no such fault: {item!r}"
             raise ValueError(message)
         found[point_name] = action
     return found
 
 
-def _action(name: str) -> str | None:
+def _wanted(name: str) -> str | None:
     for source in _sources:
         with contextlib.suppress(FileNotFoundError):
             return _parsed(source.read_text()).get(name)
     return _armed.get(name)
 
 
+def _action(name: str) -> str | None:
+    action, _, turn = (_wanted(name) or "").partition("@")
+    return action if not turn or int(turn) == _passed[name] else None
+
+
 def point(name: str) -> None:
     """Pass a named point."""
+    _passed[name] += 1
     action = _action(name)
     if action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)

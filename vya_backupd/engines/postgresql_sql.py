@@ -93,6 +93,29 @@ def object_count() -> str:
     return "SELECT " + " + ".join(parts)
 
 
+def obstacles(database: str) -> str:
+    """One row for each thing in the database that DROP DATABASE would stumble over: what it is, and its name."""
+    name = literal(database)
+    inside = f"(SELECT oid FROM pg_catalog.pg_database WHERE datname = {name})"
+    return (
+        f"SELECT 'subscription', subname::text FROM pg_catalog.pg_subscription WHERE subdbid = {inside}"
+        f" UNION ALL SELECT 'replication slot', slot_name::text FROM pg_catalog.pg_replication_slots"
+        f" WHERE database = {name}"
+        f" UNION ALL SELECT 'prepared transaction', gid FROM pg_catalog.pg_prepared_xacts WHERE database = {name}"
+    )
+
+
+def detach_subscriptions() -> str:
+    """Remove the subscriptions of the current database, which keep it from being dropped; nothing is said to others."""
+    return (
+        "DO $do$ DECLARE s name; BEGIN FOR s IN SELECT subname FROM pg_catalog.pg_subscription"
+        " WHERE subdbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) LOOP"
+        " EXECUTE pg_catalog.format('ALTER SUBSCRIPTION %I DISABLE', s);"
+        " EXECUTE pg_catalog.format('ALTER SUBSCRIPTION %I SET (slot_name = NONE)', s);"
+        " EXECUTE pg_catalog.format('DROP SUBSCRIPTION %I', s); END LOOP; END $do$"
+    )
+
+
 def sessions(database: str) -> str:
     """How many client sessions other than ours are connected to a database."""
     return (
@@ -121,7 +144,23 @@ def swap(original: str, restored: str, aside: str, *, end_sessions: bool) -> Swa
             steps.append(SwapStep(f"end the sessions of {name}", disconnect(name)))
     steps += [_rename(original, aside), _rename(restored, original)]
     steps.append(SwapStep(f"open {original}", _allow(original, "true"), _allow(original, "false")))
-    return SwapPlan(aside, tuple(steps), tuple(drop_database(aside)))
+    return SwapPlan(aside, tuple(steps), tuple(drop_database(aside)), way_back(original, restored, aside))
+
+
+def way_back(original: str, restored: str, aside: str) -> str:
+    """One statement that gives the original its name again, after an exchange that ended anywhere."""
+
+    def stands(name: str) -> str:
+        return f"EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = {literal(name)})"
+
+    rename = "ALTER DATABASE {} RENAME TO {};"
+    tag = _tag(original + restored + aside)
+    return (
+        f"DO {tag} BEGIN IF {stands(aside)} THEN"
+        f" IF {stands(original)} THEN {rename.format(quote(original), quote(restored))} END IF;"
+        f" {rename.format(quote(aside), quote(original))} END IF;"
+        f" {_allow(original, 'true')}; END {tag}"
+    )
 
 
 def _allow(name: str, answer: str) -> str:

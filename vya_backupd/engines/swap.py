@@ -31,12 +31,14 @@ class SwapPlan:
 
     After a crash it is not known whether the last step begun took place: then its undo is tried as well, and may fail.
     No undo destroys data: what it leaves over (an empty database) is for people to remove. ``aside`` is where the
-    original is afterwards; ``cleanup`` removes it.
+    original is afterwards; ``cleanup`` removes it. ``way_back``, where it is given, is one statement that brings the
+    original back whatever steps took place, and harms nothing when all of them did.
     """
 
     aside: str
     steps: tuple[SwapStep, ...]
     cleanup: tuple[str, ...] = ()
+    way_back: str = ""
 
     def undo(self, done: int) -> tuple[SwapStep, ...]:
         """Steps that take the first ``done`` steps back, in the order to run them."""

@@ -1,45 +1,63 @@
-"""Exchange a database for its restored successor, and find the way back when a step fails."""
+"""Exchange a database for its restored successor, and find the way back when a step fails.
+
+Before the first step the whole way back is written into the state directory, as a script for the server's own client,
+and its path is logged: when nobody is left to undo the steps, one command does. The script goes when all is well.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+from collections.abc import Collection, Iterator
+from pathlib import Path
 
 import structlog
 
 from vya_backupd import faults
+from vya_backupd.engines import mysql_swap
 from vya_backupd.engines.postgresql import PostgreSQL
 from vya_backupd.engines.swap import SwapPlan, SwapStep
 from vya_backupd.errors import TargetError, VyaError
+from vya_backupd.model.instance import EngineKind
 from vya_backupd.operations.site import Site
 from vya_backupd.operations.targets import Target
 
 _log = structlog.get_logger("vya.restore")
 
 
-async def swap(site: Site, target: Target, restored: str, aside: str, *, disconnect: bool) -> None:
-    """Give the restored database the original's name, and drop the original.
+class Exchange:
+    """Gives ``restored`` the place of the target's database; the original is ``aside`` meanwhile, and dropped at last."""
 
-    The statements that would take everything back are logged before the first step, for the case that nobody is left
-    to run them.
+    def __init__(self, site: Site, target: Target, operation_id: str, restored: str, aside: str) -> None:
+        self._site = site
+        self._target = target
+        self._restored = restored
+        self._aside = aside
+        self._script = site.config.application.state_dir / f"undo-{operation_id}.sql"
 
-    Raises:
-        TargetError: sessions are connected (``target_in_use``), or a step failed and was undone (``swap_refused``).
-    """
-    plan = await _plan(site, target, restored, aside, disconnect=disconnect)
-    way_back = "; ".join(step.statement for step in plan.undo(len(plan.steps)))
-    _log.warning("restore.swap_begins", instance=target.instance.id, database=target.database, way_back=way_back)
-    faults.point("restore.swap_begun")
-    await asyncio.shield(asyncio.ensure_future(_steps(site, target, plan, way_back)))
-    faults.point("restore.swapped")
-    for statement in plan.cleanup:
-        await site.probe.execute(target.instance, [statement], database=target.engine.maintenance_database)
+    async def run(self, *, disconnect: bool, enable_events: Collection[str] = ()) -> None:
+        """Do it. ``enable_events``: events (MySQL, MariaDB) that run from then on.
 
+        Raises:
+            TargetError: sessions are connected (``target_in_use``), or a step failed and was undone (``swap_refused``).
+        """
+        plan = await self._plan(disconnect=disconnect, enable_events=enable_events)
+        with self._written_down(plan):
+            faults.point("restore.swap_begun")
+            # A cancellation must not stop half-way: the steps are short, and they end by themselves.
+            await asyncio.shield(asyncio.ensure_future(self._steps(plan)))
+            faults.point("restore.swapped")
+        for statement in plan.cleanup:
+            await self._execute([statement], None)
 
-async def _plan(site: Site, target: Target, restored: str, aside: str, *, disconnect: bool) -> SwapPlan:
-    """The plan of the exchange; refuses while others use the original and may not be disconnected."""
-    instance, original = target.instance, target.database
-    if isinstance(target.engine, PostgreSQL):
-        others = await site.probe.number(instance, target.engine.sessions_sql(original))
+    async def _plan(self, *, disconnect: bool, enable_events: Collection[str]) -> SwapPlan:
+        probe, instance, original = self._site.probe, self._target.instance, self._target.database
+        engine = self._target.engine
+        if not isinstance(engine, PostgreSQL):
+            contents = [await probe.content(instance, name) for name in (original, self._restored)]
+            return mysql_swap.swap(contents[0], contents[1], self._aside, enable_events)
+        others = await probe.number(instance, engine.sessions_sql(original))
         if others and not disconnect:
             raise TargetError(
                 f"{others} other sessions are connected to {original!r}",
@@ -48,38 +66,88 @@ async def _plan(site: Site, target: Target, restored: str, aside: str, *, discon
                 instance=instance.id,
                 database=original,
             )
-        return target.engine.swap(original, restored, aside, disconnect=disconnect)
-    return await site.probe.mysql_swap_plan(instance, original, restored, aside)
+        return engine.swap(original, self._restored, self._aside, disconnect=disconnect)
 
-
-async def _steps(site: Site, target: Target, plan: SwapPlan, way_back: str) -> None:
-    """All steps, or none."""
-    for number, step in enumerate(plan.steps):
+    @contextlib.contextmanager
+    def _written_down(self, plan: SwapPlan) -> Iterator[None]:
+        text = way_back(plan, self._target)
+        _write_durably(self._script, text)
+        _log.warning(
+            "restore.swap_begins",
+            instance=self._target.instance.id,
+            database=self._target.database,
+            way_back=self._command(),
+        )
         try:
-            await _run(site, target, step)
-        except VyaError as error:
-            undone = await _undo(site, target, plan, number)
-            raise TargetError(
-                f"the exchange stopped at '{step.what}': {error.message}",
-                code="target_in_use" if error.code == "target_in_use" else "swap_refused",
-                hint="The original is in place, as it was." if undone else f"Bring the original back with: {way_back}",
-                instance=target.instance.id,
-                database=target.database,
-            ) from error
+            yield
+        except TargetError as error:
+            if error.code != "undo_failed":
+                self._script.unlink(missing_ok=True)
+            raise
+        self._script.unlink(missing_ok=True)
+
+    def _command(self) -> str:
+        if self._target.instance.kind is EngineKind.POSTGRESQL:
+            return f"psql -X -d postgres -f {self._script}"
+        client = "mariadb" if self._target.instance.kind is EngineKind.MARIADB else "mysql"
+        return f"{client} --binary-mode --force < {self._script}"
+
+    async def _steps(self, plan: SwapPlan) -> None:
+        """All steps, or none."""
+        for number, step in enumerate(plan.steps):
+            try:
+                await self._execute(step.script, step.database)
+            except VyaError as error:
+                undone = await self._undo(plan, number)
+                good = "target_in_use" if error.code == "target_in_use" else "swap_refused"
+                raise TargetError(
+                    f"the exchange stopped at '{step.what}': {error.message}",
+                    code=good if undone else "undo_failed",
+                    hint="The original is in place, as it was." if undone else f"Bring it back: {self._command()}",
+                    instance=self._target.instance.id,
+                    database=self._target.database,
+                ) from error
+            faults.point("restore.swap_step")
+
+    async def _undo(self, plan: SwapPlan, done: int) -> bool:
+        """Take the first ``done`` steps back; whether all of it worked."""
+        good = True
+        for step in plan.undo(done):
+            try:
+                await self._execute(step.script, step.database)
+            except VyaError as error:
+                good = False
+                _log.error("restore.undo_failed", step=step.what, error=error.message)
+        return good
+
+    async def _execute(self, statements: Collection[str], database: str | None) -> None:
+        place = database or self._target.engine.maintenance_database
+        await self._site.probe.execute(self._target.instance, list(statements), place)
 
 
-async def _undo(site: Site, target: Target, plan: SwapPlan, done: int) -> bool:
-    """Take the first ``done`` steps back; whether all of it worked."""
-    good = True
-    for step in plan.undo(done):
-        try:
-            await _run(site, target, step)
-        except VyaError as error:
-            good = False
-            _log.error("restore.undo_failed", statement=step.statement, error=error.message)
-    return good
+def way_back(plan: SwapPlan, target: Target) -> str:
+    """Every undo, last step first, as a script that goes on after the errors of steps that never took place."""
+    lines = ["-- Brings the original database back after an exchange that was cut short. Errors of steps that"]
+    lines += ["-- never took place are to be expected.", ""]
+    postgresql = target.instance.kind is EngineKind.POSTGRESQL
+    for step in plan.undo(len(plan.steps)):
+        lines.append(f"-- {step.what}".replace("\n", " ").replace("\r", " "))
+        lines += [] if postgresql else ["DELIMITER ;;"]
+        lines += _use(step, target)
+        lines += [f"{statement}{';' if postgresql else ';;'}" for statement in step.script]
+        lines += [] if postgresql else ["DELIMITER ;"]
+    return "\n".join(lines) + "\n"
 
 
-async def _run(site: Site, target: Target, step: SwapStep) -> None:
-    database = step.database or target.engine.maintenance_database
-    await site.probe.execute(target.instance, [step.statement], database)
+def _use(step: SwapStep, target: Target) -> list[str]:
+    if step.database is None or target.instance.kind is EngineKind.POSTGRESQL:
+        return []
+    return [f"USE {target.engine.quote(step.database)};;"]
+
+
+def _write_durably(path: Path, text: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
