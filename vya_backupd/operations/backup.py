@@ -95,12 +95,12 @@ class BackupHandler:
         except VyaError as error:
             return _Surveyed(instance, error=error)
         if GLOBALS_NAME in databases:
-            error = UsageError(
+            reserved = UsageError(
                 f"a database is called {GLOBALS_NAME!r}: the name stands for users and grants, and it is not backed up",
                 hint="Rename it, or name it in exclude_databases of the instance.",
             )
             databases = [name for name in databases if name != GLOBALS_NAME]
-            return _Surveyed(instance, server, tuple(databases), error)
+            return _Surveyed(instance, server, tuple(databases), reserved)
         return _Surveyed(instance, server, tuple(databases))
 
     def _jobs(self, surveyed: _Surveyed, request: BackupRequest) -> list[Dump]:

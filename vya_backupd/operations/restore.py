@@ -77,12 +77,23 @@ class RestoreHandler:
         for plan in plans:
             _require_confirmation(plan, request)
         await work.plan_steps([plan.target.where for plan in plans])
-        restored = []
+        return {"restored": await self._restore_all(work, plans, request)}
+
+    async def _restore_all(self, work: Work, plans: list[RestorePlan], request: RestoreRequest) -> list[dict[str, Any]]:
+        """One after the other; the step of the globals ends last, with the rights on objects that exist only then."""
+        restored, globals_run = [], None
         for plan in plans:
-            record = await self._restore_one(work, plan, request)
-            if record is not None:
-                restored.append(record)
-        return {"restored": restored}
+            run = _Run(self._site, work, plan, request)
+            if not await run.restore():
+                continue
+            if run.is_globals:
+                globals_run = run
+            else:
+                restored.append(await run.finish())
+        if globals_run is not None:
+            record = await globals_run.finish_globals(strict=len(plans) > 1)
+            restored = [record, *restored] if record else restored
+        return restored
 
     async def _dry_run(self, work: Work, sources: list[Source]) -> dict[str, Any]:
         """Validate the files wholly; no server is touched."""
@@ -98,21 +109,6 @@ class RestoreHandler:
             except VyaError as error:
                 await work.step_finished(*where, State.FAILED, error=error.at(*where))
         return {"dry_run": True}
-
-    async def _restore_one(self, work: Work, plan: RestorePlan, request: RestoreRequest) -> dict[str, Any] | None:
-        where, began = plan.target.where, time.monotonic()
-        await work.step_started(*where)
-        try:
-            with in_use(self._site, plan.source):
-                await verify_source(self._site, work, plan.source, where)
-                detail = await Restorer(self._site, work, plan, request).run()
-        except VyaError as error:
-            await work.step_finished(*where, State.FAILED, error=error.at(*where))
-            return None
-        stored = plan.source.stored
-        await work.step_finished(*where, State.SUCCEEDED, backup_id=stored.id if stored else None, detail=detail)
-        seconds = round(time.monotonic() - began, 3)
-        return {"instance": where[0], "database": where[1], "file": str(plan.source.path), "seconds": seconds, **detail}
 
     # choosing
 
@@ -151,6 +147,55 @@ class RestoreHandler:
 
     def _instance(self, instance_id: str) -> Instance:
         return self._site.instance(instance_id)
+
+
+class _Run:
+    """One database's step, from its start to its recorded end."""
+
+    def __init__(self, site: Site, work: Work, plan: RestorePlan, request: RestoreRequest) -> None:
+        self._site = site
+        self._work = work
+        self._plan = plan
+        self._restorer = Restorer(site, work, plan, request)
+        self._began = time.monotonic()
+        self._detail: dict[str, Any] = {}
+        facts = plan.source.facts
+        self.is_globals = facts is not None and facts.type is BackupType.GLOBALS
+
+    async def restore(self) -> bool:
+        """Verify the file and restore it; whether that went well. A failure is recorded."""
+        where = self._plan.target.where
+        await self._work.step_started(*where)
+        try:
+            with in_use(self._site, self._plan.source):
+                await verify_source(self._site, self._work, self._plan.source, where)
+                self._detail = await self._restorer.run()
+        except VyaError as error:
+            await self._fail(error)
+            return False
+        return True
+
+    async def finish(self) -> dict[str, Any]:
+        """Record the good end."""
+        where, stored = self._plan.target.where, self._plan.source.stored
+        detail = self._detail | {"seconds": round(time.monotonic() - self._began, 3)}
+        await self._work.step_finished(*where, State.SUCCEEDED, backup_id=stored.id if stored else None, detail=detail)
+        return {"instance": where[0], "database": where[1], "file": str(self._plan.source.path), **detail}
+
+    async def finish_globals(self, *, strict: bool) -> dict[str, Any] | None:
+        """Give the rights on single objects. Not ``strict``: their databases may not be here, which is only noted."""
+        try:
+            await self._restorer.grant_on_objects()
+        except VyaError as error:
+            if strict:
+                await self._fail(error)
+                return None
+            self._detail["notes"].append(f"rights on single objects were not given: {error.message}")
+        return await self.finish()
+
+    async def _fail(self, error: VyaError) -> None:
+        where = self._plan.target.where
+        await self._work.step_finished(*where, State.FAILED, error=error.at(*where))
 
 
 def _origin(source: Source) -> tuple[str, str]:

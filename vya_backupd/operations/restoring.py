@@ -17,14 +17,14 @@ from typing import Any
 
 from vya_backupd import faults
 from vya_backupd.dumpfile.reader import Walk
-from vya_backupd.errors import ServerError, ToolError, VyaError
+from vya_backupd.errors import ToolError, VyaError
 from vya_backupd.model.backup import BackupType
 from vya_backupd.model.instance import EngineKind
 from vya_backupd.model.operation import Progress
 from vya_backupd.operations.checking import check_restored
 from vya_backupd.operations.requests import RestoreRequest
 from vya_backupd.operations.site import Site
-from vya_backupd.operations.swapping import swap
+from vya_backupd.operations.swapping import Exchange
 from vya_backupd.operations.targets import RestorePlan
 from vya_backupd.operations.work import Work
 from vya_backupd.pipeline.files import open_source
@@ -46,6 +46,8 @@ class Restorer:
         self._request = request
         self._target = plan.target
         self._expected = plan.source.manifest.raw_size_bytes if plan.source.manifest else 0
+        self.grants_on_objects = b""
+        self._silenced: list[str] = []
 
     async def run(self) -> dict[str, Any]:
         """Do it. Returns what the step's record keeps.
@@ -63,12 +65,14 @@ class Restorer:
     async def _replace(self) -> dict[str, Any]:
         """Restore beside the original, then exchange the two."""
         original = self._target.database
-        beside, aside = beside_name(original, "new"), beside_name(original, "old")
-        await self._execute(self._target.engine.drop_database_sql(beside, self._target.server))
+        token = self._work.operation.id[-6:]
+        beside, aside = beside_name(original, f"new_{token}"), beside_name(original, f"old_{token}")
         detail = await self._restore_as(beside)
         self._tell("swapping", detail["raw_size_bytes"])
         try:
-            await swap(self._site, self._target, beside, aside, disconnect=self._request.disconnect)
+            events = self._silenced if self._events_run else []
+            exchange = Exchange(self._site, self._target, self._work.operation.id, beside, aside)
+            detail["notes"] += await exchange.run(disconnect=self._request.disconnect, enable_events=events)
         except BaseException:
             await self._drop_quietly(beside)
             raise
@@ -139,9 +143,11 @@ class Restorer:
         if analyze := target.engine.analyze_sql(database):
             self._tell("analyzing", self._expected)
             notes += await self._analyze(analyze, database)
-        is_copy = facts is None or target.database != facts.database or target.instance.id != facts.instance
-        if target.instance.kind is not EngineKind.POSTGRESQL and is_copy and not self._request.enable_events:
-            notes += await self._silence_events(database)
+        if target.instance.kind is not EngineKind.POSTGRESQL and (database != target.database or not self._events_run):
+            self._silenced = await self._silence_events(database)
+            if self._silenced and not self._events_run:
+                count = len(self._silenced)
+                notes.append(f"{count} events were disabled in the copy; --enable-events leaves them on")
         return notes
 
     async def _analyze(self, statements: list[str], database: str) -> list[str]:
@@ -154,7 +160,15 @@ class Restorer:
             return [f"everything is restored, but statistics were not all gathered; run ANALYZE: {error.message}"]
         return []
 
+    @property
+    def _events_run(self) -> bool:
+        """Whether events may run in the restored database: it takes its original's place, or somebody wants it so."""
+        facts, target = self._plan.source.facts, self._target
+        is_copy = facts is None or target.database != facts.database or target.instance.id != facts.instance
+        return self._request.enable_events or not is_copy
+
     async def _silence_events(self, database: str) -> list[str]:
+        """Disable what is enabled. Returns the names."""
         target = self._target
         quoted = database.replace("\\", "\\\\").replace("'", "''")
         rows = await self._site.probe.fetch(
@@ -162,27 +176,37 @@ class Restorer:
             "SELECT EVENT_NAME FROM information_schema.EVENTS"  # noqa: S608 - a literal, quoted above
             f" WHERE EVENT_SCHEMA = '{quoted}' AND STATUS = 'ENABLED'",
         )
-        quote = target.engine.quote
-        statements = [f"ALTER EVENT {quote(database)}.{quote(str(row[0]))} DISABLE" for row in rows]
-        if not statements:
-            return []
-        await self._execute(statements)
-        return [f"{len(statements)} events were disabled in the copy; --enable-events leaves them on"]
+        quote, names = target.engine.quote, [str(row[0]) for row in rows]
+        await self._execute([f"ALTER EVENT {quote(database)}.{quote(name)} DISABLE" for name in names])
+        return names
 
     async def _restore_globals(self) -> dict[str, Any]:
-        """Accounts that the target lacks; what exists there stays as it is."""
+        """Accounts that the target lacks; what exists there stays as it is.
+
+        Rights on single objects wait in ``grants_on_objects``: they can be given when the databases are there.
+        """
         target = self._target
         text = await asyncio.to_thread(_whole_text, self._plan.source.path, self._site.pool)
         existing = await self._site.probe.globals_target(target.instance)
         script = target.engine.globals_restore_script(text, existing)
-        command = target.engine.client_command(target.instance, None, target.tools, target.server)
         self._tell("restoring", 0)
-        done = await self._site.spawner.run(command, script.text, timeout=600)
+        await self._run_script(script.text)
+        self.grants_on_objects = script.after
+        return {"raw_size_bytes": len(text), "notes": list(script.notes)}
+
+    async def grant_on_objects(self) -> None:
+        """The rest of the globals, after the databases. Nothing where the engine's dumps carry their own rights."""
+        if self.grants_on_objects:
+            await self._run_script(self.grants_on_objects)
+
+    async def _run_script(self, script: bytes) -> None:
+        target = self._target
+        command = target.engine.client_command(target.instance, None, target.tools, target.server)
+        done = await self._site.spawner.run(command, script, timeout=600)
         if not done.exit.ok:
             raise target.engine.classify(
                 command.name, done.exit.returncode, done.exit.signal, done.exit.stderr, restoring=True
             ).at(*target.where)
-        return {"raw_size_bytes": len(text), "notes": list(script.notes)}
 
     # small things
 
@@ -206,7 +230,10 @@ class Restorer:
 
 
 def beside_name(database: str, role: str) -> str:
-    """The name of a database that stands beside another for the time of a restore; recognisable, and never too long."""
+    """The name of a database that stands beside another for the time of a restore.
+
+    Recognisable, never too long, and with the operation's token in ``role``: nobody's database is called so.
+    """
     suffix = f"_vya_{role}"
     whole = database + suffix
     if len(whole.encode()) <= _NAME_LIMIT:

@@ -36,8 +36,8 @@ class Exchange:
         self._aside = aside
         self._script = site.config.application.state_dir / f"undo-{operation_id}.sql"
 
-    async def run(self, *, disconnect: bool, enable_events: Collection[str] = ()) -> None:
-        """Do it. ``enable_events``: events (MySQL, MariaDB) that run from then on.
+    async def run(self, *, disconnect: bool, enable_events: Collection[str] = ()) -> list[str]:
+        """Do it. ``enable_events``: events (MySQL, MariaDB) that run from then on. Returns notes for the operator.
 
         Raises:
             TargetError: sessions are connected (``target_in_use``), or a step failed and was undone (``swap_refused``).
@@ -48,8 +48,15 @@ class Exchange:
             # A cancellation must not stop half-way: the steps are short, and they end by themselves.
             await asyncio.shield(asyncio.ensure_future(self._steps(plan)))
             faults.point("restore.swapped")
-        for statement in plan.cleanup:
+        return [note for statement in plan.cleanup for note in await self._clean(statement)]
+
+    async def _clean(self, statement: str) -> list[str]:
+        """Drop what the exchange left over. It is done by then: a failure here is a note, not a failure."""
+        try:
             await self._execute([statement], None)
+        except VyaError as error:
+            return [f"the former database was not removed; run {statement}: {error.message}"]
+        return []
 
     async def _plan(self, *, disconnect: bool, enable_events: Collection[str]) -> SwapPlan:
         probe, instance, original = self._site.probe, self._target.instance, self._target.database
