@@ -14,7 +14,7 @@ from vya_backupd.engines.scan_mysql import MysqlScanner
 from vya_backupd.engines.scanner import Scanner
 from vya_backupd.engines.stderr_rules import MYSQL_RULES
 from vya_backupd.engines.tools import Tool, ToolRole, Toolset, best, newest
-from vya_backupd.errors import ToolError, VyaError
+from vya_backupd.errors import ServerError, ToolError, VyaError
 from vya_backupd.model.command import Command
 from vya_backupd.model.instance import EngineKind, Instance, ServerFacts
 
@@ -23,6 +23,9 @@ HEADER_SUFFIX = b"/*!40101 SET SQL_MODE=CONCAT(@@SQL_MODE,',ALLOW_INVALID_DATES'
 tool's own header would not let them in again."""
 
 _PACKET = "--max-allowed-packet=1073741824"
+_SERVER_FAILED = 2
+"""Exit status of a dump program whom the server failed. Without a word on standard error, a connection broke while it
+changed its session between two tables: it does not look at the answers there."""
 _TIMEOUT = 86_400
 """Seconds that the server waits for a slow reader or writer."""
 
@@ -97,7 +100,14 @@ class MySQL:
     def classify(
         self, tool: str, returncode: int, signal: int | None, text: str, *, restoring: bool = False
     ) -> VyaError:
-        """The meaning of a tool's last words."""
+        """The meaning of a tool's last words, or of their absence."""
+        if returncode == _SERVER_FAILED and not restoring and not stderr.says_anything(text):
+            return ServerError(
+                f"{tool} lost the server between two statements",
+                code="server_lost",
+                hint=stderr.HINT_LOST,
+                retryable=True,
+            )
         otherwise = "restore_failed" if restoring else "tool_failed"
         return stderr.classify(MYSQL_RULES, tool, returncode, signal, text, otherwise)
 

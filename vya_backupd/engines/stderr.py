@@ -65,6 +65,11 @@ def telling_line(stderr: str) -> str:
     return clean(" ".join(lines[-3:]))
 
 
+def says_anything(stderr: str) -> bool:
+    """Whether there is a line that is no warning."""
+    return any(line.strip() and "warning" not in line.lower() for line in stderr.splitlines())
+
+
 def classify(
     rules: Sequence[Rule], tool: str, returncode: int, signal: int | None, stderr: str, otherwise: str = "tool_failed"
 ) -> VyaError:
