@@ -40,7 +40,7 @@ class Scene:
         assert record["operation"]["state"] == state, record
         (step,) = record["steps"]
         assert step["state"] == state
-        assert step["error"]["code"] in codes, step
+        assert step["error"]["code"] in codes, step["error"]
         assert step["error"]["message"]
         assert record["backups"] == []
         assert self.store.backups() == before
