@@ -32,7 +32,6 @@ POINTS = (
     "restore.finished",
     "restore.swap_begun",
     "restore.swap_step",
-    "restore.swap_step",
     "restore.swapped",
 )
 """Every point there is, in the order in which work passes them."""

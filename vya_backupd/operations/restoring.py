@@ -17,7 +17,7 @@ from typing import Any
 
 from vya_backupd import faults
 from vya_backupd.dumpfile.reader import Walk
-from vya_backupd.errors import ToolError, VyaError
+from vya_backupd.errors import ServerError, ToolError, VyaError
 from vya_backupd.model.backup import BackupType
 from vya_backupd.model.instance import EngineKind
 from vya_backupd.model.operation import Progress

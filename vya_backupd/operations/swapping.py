@@ -134,6 +134,8 @@ class Exchange:
 
 def way_back(plan: SwapPlan, target: Target) -> str:
     """Every undo, last step first, as a script that goes on after the errors of steps that never took place."""
+    if plan.way_back:
+        return f"-- Brings the original database back after an exchange that was cut short.\n{plan.way_back};\n"
     lines = ["-- Brings the original database back after an exchange that was cut short. Errors of steps that"]
     lines += ["-- never took place are to be expected.", ""]
     postgresql = target.instance.kind is EngineKind.POSTGRESQL
