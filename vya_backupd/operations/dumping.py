@@ -36,6 +36,8 @@ from vya_backupd.policy.naming import Subject
 from vya_backupd.process import Exit, Process
 from vya_backupd.storage import Partial
 
+_LAST_WORDS = 5.0
+"""Seconds that a tool has to end by itself after its stream was found wanting."""
 _UNKNOWN_SIZE_SHARE = 0.5
 """Of the server's own figure, the room wanted for a first backup; it holds indexes and no compression."""
 
@@ -238,7 +240,10 @@ class Dumper:
             try:
                 result = await self._pump(fd, scanner, facts, sink)
             except DumpError as error:
-                await self._raise_if_tool_failed(command, process)
+                # A tool whose text nobody reads any more waits for ever; leaving the context stops it.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_LAST_WORDS):
+                        await self._raise_if_tool_failed(command, process)
                 raise error.at(self._job.instance.id, self._job.database) from None
             finally:
                 os.close(fd)
