@@ -12,7 +12,7 @@ from vya_backupd.engines.scanner import Scanner
 from vya_backupd.errors import DumpError
 from vya_backupd.model.backup import Section
 
-MARIADB_HEADER = """/*M!999999\\- enable the sandbox mode */ 
+MARIADB_HEADER = """/*M!999999\\- enable the sandbox mode */\x20
 -- MariaDB dump 10.19  Distrib 10.11.19-MariaDB, for debian-linux-gnu (x86_64)
 --
 -- Host: localhost    Database: n

@@ -39,7 +39,13 @@ _NAMED = re.compile(
 _COLUMN = rb"(?:" + _IDENT + rb"|row_start|row_end)"
 """A column in an INSERT; those of system versioning come without quotes (``--dump-history``)."""
 _INSERT = re.compile(
-    rb"(?:INSERT|REPLACE) (?:\w+ )?INTO " + _IDENT + rb" (?:\(" + _COLUMN + rb"(?:, ?" + _COLUMN + rb")*\) )?VALUES[ \n]",
+    rb"(?:INSERT|REPLACE) (?:\w+ )?INTO "
+    + _IDENT
+    + rb" (?:\("
+    + _COLUMN
+    + rb"(?:, ?"
+    + _COLUMN
+    + rb")*\) )?VALUES[ \n]",
 )
 _INSERT_START = re.compile(rb"(?:INSERT|REPLACE) (?:\w+ )?INTO ")
 _INSERT_END = re.compile(rb"\);\n")
