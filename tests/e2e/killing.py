@@ -1,192 +1,27 @@
-"""What the tests of kills and crashes work with: a gate in the dump's stream, and a look at what was left behind.
-
-The *gate* is a program that stands where the dump tool is configured. It lets the real tool run, passes the dump on up
-to a wanted text, and holds there: the tool then waits in a write, in the middle of a known section, and can be killed.
-The real tool is the daemon's own child: the gate's first process becomes it by ``exec``, a second one of its own
-session carries the bytes. Only past the end marker, where a real tool has nothing left to wait for, the first process
-stays what it is, and ends as the tool would have, once it may.
-"""
+"""What the tests of kills and crashes work with: a daemon behind a gate, and a look at what was left behind."""
 
 from __future__ import annotations
 
 import asyncio
 import http.client
 import json
-import os
 import shutil
 import socket
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
+from tests.e2e.gate import Gate, fill, wait_until
 from vya_backupd.dumpfile.manifest import decode_manifest
 from vya_backupd.pipeline.pool import new_pool
 from vya_backupd.pipeline.verify import VerifyTerms, verify
-from vya_backupd.testing.product import Product
+from vya_backupd.testing.product import Product, instance
 from vya_backupd.testing.servers import PrivateServer
-
-_GATE = '''#!{python} -IS
-import fcntl, os, select, sys
-
-REAL, FOLDER = {real!r}, {folder!r}
-argv = [REAL, *sys.argv[1:]]
-try:
-    plan = open(FOLDER + "/plan", "rb").read()
-except FileNotFoundError:
-    plan = b""
-if not plan or "--version" in argv or "--schema-only" in argv:
-    os.execv(REAL, argv)
-
-
-def hold(tool):
-    with open(FOLDER + "/held.new", "w") as file:
-        file.write(str(tool))
-    os.rename(FOLDER + "/held.new", FOLDER + "/held")
-    poll = select.poll()
-    poll.register(os.open(FOLDER + "/go", os.O_RDONLY | os.O_NONBLOCK), select.POLLIN)
-    if tool != os.getpid():
-        poll.register(os.pidfd_open(tool), select.POLLIN)
-    poll.poll()
-
-
-def carry(source, tool):
-    """Pass the dump on; hold once behind the wanted text."""
-    seen = b""
-    while data := os.read(source, 65536):
-        if seen is not None:
-            seen += data
-            at = seen.find(plan)
-            if at >= 0:
-                rest = len(seen) - at - len(plan)
-                write(data[:len(data) - rest])
-                data = data[len(data) - rest:]
-                seen = None
-                hold(tool)
-        write(data)
-
-
-def write(data):
-    while data:
-        data = data[os.write(1, data):]
-
-
-if plan == b"the end":
-    child = os.fork()
-    if child == 0:
-        os.execv(REAL, argv)
-    _, status = os.waitpid(child, 0)
-    hold(os.getpid())
-    os._exit(os.waitstatus_to_exitcode(status))
-
-source, sink = os.pipe()
-fcntl.fcntl(sink, fcntl.F_SETPIPE_SZ, 4096)
-tool = os.getpid()
-if os.fork() == 0:
-    os.setsid()
-    os.close(sink)
-    os.dup2(os.open(os.devnull, os.O_RDWR), 2)
-    try:
-        carry(source, tool)
-    finally:
-        os._exit(0)
-os.dup2(sink, 1)
-os.execv(REAL, argv)
-'''
-
-SECTIONS = ("header", "schema", "data", "post", "end")
-"""Where a dump can be held; ``end`` is behind the tool's last line."""
-
-_TEXTS = {
-    "postgresql": {
-        "header": b"SET statement_timeout",
-        "schema": b"CREATE TABLE public.b_small",
-        "data": b"row-000500",
-        "post": b"ADD CONSTRAINT",
-        "end": b"the end",
-    },
-    "mysql": {
-        "header": b"SET NAMES",
-        "schema": b"CREATE TABLE `a_rows`",
-        "data": b"row-000500",
-        "post": b"PROCEDURE `hold_here`",
-        "end": b"the end",
-    },
-}
-_TEXTS["mariadb"] = _TEXTS["mysql"]
-
-
-class Gate:
-    """A dump tool that can be held. ``path`` is the program to configure."""
-
-    def __init__(self, folder: Path, server: PrivateServer) -> None:
-        real = server.tools["pg_dump" if server.kind == "postgresql" else "dump"]
-        folder.mkdir(parents=True)
-        self.kind = server.kind
-        self.folder = folder
-        self.path = folder / real.name
-        self.path.write_text(_GATE.format(python=sys.executable, real=str(real), folder=str(folder)))
-        self.path.chmod(0o755)
-        os.mkfifo(folder / "go")
-        self._real_folder = real.parent
-
-    @property
-    def tools(self) -> dict[str, Any]:
-        """The section ``tools`` that puts the gate in the tool's place."""
-        if self.kind == "postgresql":
-            return {"postgresql": {"search": [str(self.folder), str(self._real_folder)]}}
-        return {self.kind: {"dump": str(self.path)}}
-
-    def arm(self, section: str) -> None:
-        """Hold the next dump in this section."""
-        (self.folder / "held").unlink(missing_ok=True)
-        (self.folder / "plan").write_bytes(_TEXTS[self.kind][section])
-
-    def disarm(self) -> None:
-        """Let dumps pass."""
-        (self.folder / "plan").unlink(missing_ok=True)
-
-    def held(self, seconds: float = 30) -> int:
-        """Wait until a dump is held. Returns the tool's process id."""
-        held = self.folder / "held"
-        wait_until(held.exists, seconds, "no dump came to the wanted place")
-        return int(held.read_text())
-
-    def release(self) -> None:
-        """Let the held dump go on."""
-        fd = os.open(self.folder / "go", os.O_WRONLY)
-        os.write(fd, b"x")
-        os.close(fd)
-
-
-def wait_until(condition: Callable[[], object], seconds: float, otherwise: str) -> None:
-    """Look again and again until it is so."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{otherwise}, within {seconds:g} s")
-        time.sleep(0.01)
-
-
-def fill(server: PrivateServer, database: str) -> None:
-    """A small database whose sections are told apart, each with enough behind its beginning to keep a tool waiting."""
-    server.create_database(database)
-    filler = "x" * 40_000
-    numbers = ",".join(f"({n}, 'row-{n:06d} {'y' * 200}')" for n in range(4000))
-    tables = f"""
-        create table a_rows (id int primary key, t text); insert into a_rows values {numbers};
-        create table b_small (id int primary key, t text); insert into b_small values (1, 'one');
-        create table c_small (id int primary key, t text); insert into c_small values (2, 'two');
-        """
-    if server.kind == "postgresql":
-        server.sql(f"{tables} create index c_t on c_small (t); comment on index c_t is '{filler}'", database)
-    else:
-        server.sql(tables, database)
-        server.sql(f"create procedure hold_here() comment 'c' select '{filler}'", database)
-        server.sql("create procedure i_next() select 1", database)
 
 
 class Control:
@@ -265,6 +100,104 @@ class Store:
         return list((self.product.state_dir / "run").iterdir())
 
 
+@dataclass
+class Scene:
+    """A daemon, a server, and the gate between them."""
+
+    server: PrivateServer
+    database: str
+    gate: Gate
+    product: Product
+    control: Control
+    store: Store
+
+    def failed(self, operation: str, codes: set[str], state: str = "failed") -> dict[str, Any]:
+        """The operation ended, its one step too, with one of these codes; nothing was published nor left."""
+        before = self.store.backups()
+        record = self.control.finished(operation)
+        assert record["operation"]["state"] == state, record
+        (step,) = record["steps"]
+        assert step["state"] == state
+        assert step["error"]["code"] in codes, step["error"]
+        assert step["error"]["message"]
+        assert record["backups"] == []
+        assert self.store.backups() == before
+        self.clean()
+        return dict(step)
+
+    def succeeded(self, operation: str) -> dict[str, Any]:
+        """The operation ended well, and its backup is whole. Returns the record."""
+        record = self.control.finished(operation)
+        assert record["operation"]["state"] == "succeeded", record
+        assert record["steps"][0]["backup_id"] in self.store.backups()
+        self.clean()
+        return record
+
+    def clean(self) -> None:
+        """Nothing lies around, and catalog and disk agree."""
+        assert self.store.strays() == []
+        assert self.store.secrets() == []
+        assert self.control.backups().keys() == self.store.backups().keys()
+
+    def arm(self, faults: str) -> None:
+        """Arm these points in the daemon that runs, and in those that follow."""
+        (self.product.root / "faults").write_text(faults)
+
+
+@contextmanager
+def staged(server: PrivateServer, root: Path, database: str, **config: Mapping[str, Any]) -> Iterator[Scene]:
+    """A scene with a filled database of this name; ``config`` is laid over the daemon's configuration."""
+    server.drop_database(database)
+    fill(server, database)
+    gate = Gate(root / "gate", server)
+    backup = {"free_space_factor": 0} | dict(config.pop("backup", {}))
+    product = Product(
+        root / "site",
+        [instance(server, "one", database=database)],
+        servers=[server],
+        config={"tools": gate.tools, "backup": backup} | config,
+        environ={"VYA_FAULTS": f"@{root / 'site' / 'faults'}"},
+    )
+    try:
+        with product:
+            yield Scene(server, database, gate, product, Control(product), Store(product))
+    finally:
+        server.start()
+        server.drop_database(database)
+
+
+@contextmanager
+def locked(server: PrivateServer, database: str) -> Iterator[None]:
+    """Hold a lock on the first table that keeps every reader waiting."""
+    if server.kind == "postgresql":
+        login = f"host={server.host} port={server.port} user={server.admin_user} dbname={database}"
+        with psycopg.connect(login, password=server.admin_password) as connection:
+            connection.execute("lock table a_rows")
+            yield
+        return
+    options = server.directory / "locker.cnf"
+    options.write_text(
+        f'[client]\nuser={server.admin_user}\npassword="{server.admin_password}"\nsocket={server.socket}\n'
+    )
+    argv = [str(server.tools["client"]), f"--defaults-file={options}", "--batch", "--unbuffered", database]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client:
+        assert client.stdin is not None
+        assert client.stdout is not None
+        client.stdin.write(b"lock tables a_rows write; select 'locked';\n")
+        client.stdin.flush()
+        assert client.stdout.readline() == b"locked\n"
+        yield
+        client.stdin.close()
+
+
+def waiting_for_lock(server: PrivateServer) -> bool:
+    """Whether a session waits for a lock."""
+    if server.kind == "postgresql":
+        return server.sql("select count(*) from pg_locks where not granted") != [("0",)]
+    query = "select count(*) from information_schema.processlist where state like 'Waiting for table metadata lock%'"
+    return server.sql(query) != [("0",)]
+
+
 @dataclass(frozen=True)
 class Seen:
     """A process that was there: its number, and the tick it started at, which a later process of that number has not."""
@@ -318,10 +251,9 @@ def all_gone(processes: list[Seen], seconds: float = 3.0) -> None:
     )
 
 
+@contextmanager
 def small_file_system(folder: Path, size: str) -> Iterator[Path]:
     """A mounted tmpfs of this size, for root."""
-    import subprocess
-
     folder.mkdir(parents=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0755", "tmpfs", str(folder)], check=True)
     try:

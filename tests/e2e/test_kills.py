@@ -9,77 +9,23 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
 from tests.conftest import ServerPool
-from tests.e2e.killing import SECTIONS, Control, Gate, Store, all_gone, family, fill
-from vya_backupd.testing.product import Product, instance
-from vya_backupd.testing.servers import PrivateServer
+from tests.e2e.gate import SECTIONS, wait_until
+from tests.e2e.killing import Scene, all_gone, family, locked, staged, waiting_for_lock
 
 KILLS = int(os.environ.get("VYA_KILLS", "2"))
 ENGINES = ("postgresql", "mariadb", "mysql")
-
-
-@dataclass
-class Scene:
-    """A daemon, a server, and the gate between them."""
-
-    server: PrivateServer
-    gate: Gate
-    product: Product
-    control: Control
-    store: Store
-
-    def failed(self, operation: str, codes: set[str], state: str = "failed") -> dict[str, Any]:
-        """The operation ended, its one step too, with one of these codes; nothing was published nor left."""
-        before = self.store.backups()
-        record = self.control.finished(operation)
-        assert record["operation"]["state"] == state, record
-        (step,) = record["steps"]
-        assert step["state"] == state
-        assert step["error"]["code"] in codes, step["error"]
-        assert step["error"]["message"]
-        assert record["backups"] == []
-        assert self.store.backups() == before
-        self.clean()
-        return dict(step)
-
-    def clean(self) -> None:
-        """Nothing lies around, and catalog and disk agree."""
-        assert self.store.strays() == []
-        assert self.store.secrets() == []
-        assert self.control.backups().keys() == self.store.backups().keys()
-
-    def arm(self, faults: str) -> None:
-        """Arm these points in the daemon that runs."""
-        (self.product.root / "faults").write_text(faults)
 
 
 @pytest.fixture(scope="module", params=ENGINES)
 def scene(
     request: pytest.FixtureRequest, server_pool: ServerPool, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Scene]:
-    server = server_pool.get(request.param)
-    root = tmp_path_factory.mktemp("kills")
-    name = "kills"
-    server.drop_database(name)
-    fill(server, name)
-    gate = Gate(root / "gate", server)
-    config = {"tools": gate.tools, "backup": {"free_space_factor": 0}}
-    product = Product(
-        root / "site",
-        [instance(server, "one", database=name)],
-        servers=[server],
-        config=config,
-        environ={"VYA_FAULTS": f"@{root / 'site' / 'faults'}"},
-    )
-    with product:
-        yield Scene(server, gate, product, Control(product), Store(product))
-    server.start()
-    server.drop_database(name)
+    with staged(server_pool.get(request.param), tmp_path_factory.mktemp("kills"), "kills") as scene:
+        yield scene
 
 
 @pytest.fixture(autouse=True)
@@ -99,10 +45,7 @@ def test_a_whole_backup_passes_the_gate(scene: Scene) -> None:
     operation = scene.control.back_up()
     scene.gate.held()
     scene.gate.release()
-    record = scene.control.finished(operation)
-    assert record["operation"]["state"] == "succeeded", record
-    assert len(scene.store.backups()) == 1
-    scene.clean()
+    scene.succeeded(operation)
 
 
 @pytest.mark.parametrize("section", SECTIONS)
@@ -127,10 +70,7 @@ def test_the_server_is_killed(scene: Scene, section: str) -> None:
         scene.gate.release()
         if section in _LIVES_ON[scene.server.kind]:
             # The tool had asked the server everything: its dump is whole, and that is checked.
-            record = scene.control.finished(operation)
-            assert record["operation"]["state"] == "succeeded", record
-            assert record["steps"][0]["backup_id"] in scene.store.backups()
-            scene.clean()
+            scene.succeeded(operation)
         else:
             scene.failed(operation, {"server_lost"})
         scene.server.start()
@@ -181,3 +121,15 @@ def test_the_daemon_is_killed_while_it_publishes(scene: Scene, point: str) -> No
         assert [step["error"]["code"] for step in record["steps"]] == ["interrupted"]
         assert len(scene.store.backups().keys() - before) == _PUBLISHED[point]
         scene.clean()
+
+
+def test_a_tool_that_waits_for_a_lock_does_not_outlive_the_daemon(scene: Scene) -> None:
+    with locked(scene.server, scene.database):
+        operation = scene.control.back_up()
+        wait_until(lambda: waiting_for_lock(scene.server), 30, "the dump does not wait for the lock")
+        children = family(scene.product.process.pid)
+        assert [each.command for each in children if "dump" in each.command]
+        scene.product.kill()
+        all_gone(children, 3.0)
+    scene.product.start()
+    scene.failed(operation, {"interrupted"}, "interrupted")
