@@ -59,8 +59,8 @@ class Engine(Protocol):
     def client_command(self, instance: Instance, database: str | None, tools: Toolset, server: ServerFacts) -> Command:
         """Run the SQL on standard input, in one session, and stop at the first error."""
 
-    def scanner(self, segment_size: int, *, want_hash: bool = True) -> Scanner:
-        """A scanner for the output of ``dump_command``."""
+    def scanner(self, segment_size: int, *, want_hash: bool = True, database: str = "") -> Scanner:
+        """A scanner for the output of ``dump_command`` for this database."""
 
     def globals_scanner(self, segment_size: int) -> Scanner:
         """A scanner for the output of ``globals_command`` or ``probe.globals_script``."""
@@ -78,6 +78,12 @@ class Engine(Protocol):
 
     def drop_database_sql(self, database: str, server: ServerFacts) -> list[str]:
         """Drop a database; no error when there is none."""
+
+    def before_drop_sql(self, database: str) -> list[str]:
+        """What removes, inside a database that we made, whatever would keep the server from dropping it."""
+
+    def disconnect_sql(self, database: str) -> list[str]:
+        """End the sessions of a database; empty where sessions do not keep it from being dropped."""
 
     def is_empty_sql(self, database: str) -> str:
         """One row, one column: the number of objects in the database. PostgreSQL: connected to that database."""

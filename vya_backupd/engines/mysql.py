@@ -84,14 +84,15 @@ class MySQL:
 
     def client_command(self, instance: Instance, database: str | None, tools: Toolset, server: ServerFacts) -> Command:
         """The client in batch mode: stops at the first error, takes bytes as they are, obeys no client commands."""
-        arguments = ("--batch", "--binary-mode", "--default-character-set=utf8mb4", "--connect-timeout=15", _PACKET)
+        # Comments inside of routines are part of them; by itself the client drops them.
+        arguments = ("--batch", "--binary-mode", "--comments", "--default-character-set=utf8mb4", "--connect-timeout=15")
         init = f"--init-command={self._client_settings()}"
         chosen = () if database is None else (f"--database={database}",)
-        return self._command(instance, tools.client, (*arguments, init, *self._client_extras(), *chosen))
+        return self._command(instance, tools.client, (*arguments, _PACKET, init, *self._client_extras(), *chosen))
 
-    def scanner(self, segment_size: int, *, want_hash: bool = True) -> Scanner:
-        """A scanner for the dump, which adds ``HEADER_SUFFIX``."""
-        return MysqlScanner(segment_size, want_hash=want_hash, header_suffix=HEADER_SUFFIX)
+    def scanner(self, segment_size: int, *, want_hash: bool = True, database: str = "") -> Scanner:
+        """A scanner for the dump, which adds ``HEADER_SUFFIX`` and leaves the database's own name out."""
+        return MysqlScanner(segment_size, want_hash=want_hash, header_suffix=HEADER_SUFFIX, database=database)
 
     def globals_scanner(self, segment_size: int) -> Scanner:
         """A scanner for the text that ``mysql_globals.script`` makes."""
@@ -122,6 +123,14 @@ class MySQL:
     def drop_database_sql(self, database: str, server: ServerFacts) -> list[str]:
         """DROP DATABASE IF EXISTS."""
         return sql.drop_database(database)
+
+    def before_drop_sql(self, database: str) -> list[str]:
+        """Nothing: a database can always be dropped."""
+        return []
+
+    def disconnect_sql(self, database: str) -> list[str]:
+        """Nothing: sessions do not keep a database."""
+        return []
 
     def is_empty_sql(self, database: str) -> str:
         """The number of objects in the database."""

@@ -84,7 +84,7 @@ class PostgreSQL:
         arguments = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null", "--file=-")
         return self._command(instance, database or sql.MAINTENANCE, tools.client, arguments, server)
 
-    def scanner(self, segment_size: int, *, want_hash: bool = True) -> Scanner:
+    def scanner(self, segment_size: int, *, want_hash: bool = True, database: str = "") -> Scanner:
         """A scanner for pg_dump's plain format."""
         return PostgresqlScanner(segment_size, want_hash=want_hash)
 
@@ -110,6 +110,18 @@ class PostgreSQL:
     def drop_database_sql(self, database: str, server: ServerFacts) -> list[str]:
         """DROP DATABASE IF EXISTS."""
         return sql.drop_database(database)
+
+    def before_drop_sql(self, database: str) -> list[str]:
+        """Remove the subscriptions that the dump brought along: disabled, and without a slot of their own."""
+        return [sql.detach_subscriptions()]
+
+    def disconnect_sql(self, database: str) -> list[str]:
+        """End all other sessions."""
+        return [sql.disconnect(database)]
+
+    def obstacles_sql(self, database: str) -> str:
+        """Kind and name of everything that keeps the database from being dropped, subscriptions first."""
+        return sql.obstacles(database)
 
     def is_empty_sql(self, database: str) -> str:
         """The number of user objects in the database that one is connected to."""

@@ -8,12 +8,13 @@ touched before its replacement stands beside it, complete and checked.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+import structlog
 
 from vya_backupd import faults
 from vya_backupd.dumpfile.reader import Walk
@@ -31,6 +32,8 @@ from vya_backupd.pipeline.files import open_source
 from vya_backupd.pipeline.pipes import ClientGoneError
 from vya_backupd.pipeline.restore import RestoreTerms, restore, texts
 from vya_backupd.process import Process
+
+_log = structlog.get_logger("vya.restore")
 
 _NAME_LIMIT = 63
 """Bytes in the name of a PostgreSQL database (NAMEDATALEN - 1); MySQL and MariaDB allow 64 characters."""
@@ -73,8 +76,8 @@ class Restorer:
             events = self._silenced if self._events_run else []
             exchange = Exchange(self._site, self._target, self._work.operation.id, beside, aside)
             detail["notes"] += await exchange.run(disconnect=self._request.disconnect, enable_events=events)
-        except BaseException:
-            await self._drop_quietly(beside)
+        except BaseException as error:
+            await self._drop_again(beside, error)
             raise
         return detail | {"replaced": True}
 
@@ -89,19 +92,22 @@ class Restorer:
             self._tell("checking", raw_size)
             checked = await check_restored(self._site, self._target, database, self._plan.source.manifest)
             faults.point("restore.finished")
-        except BaseException:
+        except BaseException as error:
             if created:
-                await self._drop_quietly(database)
+                await self._drop_again(database, error)
             raise
         return {"raw_size_bytes": raw_size, "notes": notes, **checked}
 
     async def _create(self, database: str) -> bool:
         """Make the empty database; whether it is of our making and may be dropped again."""
         facts, target = self._plan.source.facts, self._target
-        if facts is None and target.exists:
+        stands = target.exists and database == target.database
+        if facts is None and stands:
             return False
         statements = []
-        if target.exists and database == target.database:
+        if stands:
+            if self._request.disconnect:
+                statements += target.engine.disconnect_sql(database)
             statements += target.engine.drop_database_sql(database, target.server)
         properties = facts.properties if facts else {}
         statements += target.engine.create_database_sql(database, properties, target.server)
@@ -215,14 +221,22 @@ class Restorer:
         if statements:
             await self._site.probe.execute(target.instance, statements, database=target.engine.maintenance_database)
 
-    async def _drop_quietly(self, database: str) -> None:
-        """Remove what we made; the failure that brought us here is the one to tell."""
+    async def _drop_again(self, database: str, failure: BaseException) -> None:
+        """Remove what we made. The failure that brought us here is the one to tell; its hint names what is left."""
+        try:
+            await asyncio.shield(asyncio.ensure_future(self._drop(database)))
+        except VyaError as error:
+            _log.error("restore.left_behind", instance=self._target.instance.id, database=database, error=error.message)
+            if isinstance(failure, VyaError):
+                failure.hint = (
+                    f"{failure.hint} {database!r} is half restored and could not be dropped: drop it.".strip()
+                )
 
-        async def drop() -> None:
-            with contextlib.suppress(VyaError):
-                await self._execute(self._target.engine.drop_database_sql(database, self._target.server))
-
-        await asyncio.shield(asyncio.ensure_future(drop()))
+    async def _drop(self, database: str) -> None:
+        target = self._target
+        if statements := target.engine.before_drop_sql(database):
+            await self._site.probe.execute(target.instance, statements, database=database)
+        await self._execute(target.engine.drop_database_sql(database, target.server))
 
     def _tell(self, phase: str, raw: int) -> None:
         where = self._target.where

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vya_backupd.engines.base import Engine
+from vya_backupd.engines.postgresql import PostgreSQL
 from vya_backupd.engines.registry import engine_for
 from vya_backupd.engines.tools import Toolset
 from vya_backupd.errors import TargetError, UsageError
@@ -106,6 +107,8 @@ async def plan_one(
             instance=instance.id,
             database=database,
         )
+    if taken:
+        await _refuse_irreplaceable(site, target)
     return RestorePlan(
         source,
         target,
@@ -113,6 +116,22 @@ async def plan_one(
         actions=_actions(source, target, taken=taken, is_globals=is_globals),
         warnings=_warnings(source, target),
     )
+
+
+async def _refuse_irreplaceable(site: Site, target: Target) -> None:
+    """What keeps PostgreSQL from dropping a database is better said before the new one is there."""
+    if not isinstance(target.engine, PostgreSQL):
+        return
+    found = await site.probe.fetch(target.instance, target.engine.obstacles_sql(target.database))
+    if found:
+        named = ", ".join(f"{kind} {name!r}" for kind, name in found)
+        raise TargetError(
+            f"{target.database!r} on {target.instance.id} cannot be replaced while it has {named}",
+            code="swap_refused",
+            hint="Remove it there first, or restore beside the database with --target-database NAME.",
+            instance=target.instance.id,
+            database=target.database,
+        )
 
 
 def _refuse_unsuitable(source: Source, target: Target, *, is_globals: bool) -> None:
