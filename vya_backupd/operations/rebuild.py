@@ -7,7 +7,6 @@ proves itself, gets a new one; deletions that were cut short are ended. What is 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import Any
 
 from vya_backupd.errors import VyaError
@@ -84,20 +83,24 @@ async def reconcile(site: Site) -> dict[str, Any]:
     """Bring a whole catalog to what the store holds, for the start of the daemon. Returns what was changed, if anything.
 
     A crash leaves three things behind: a file without its manifest, a backup that was published and never recorded, and
-    a row whose backup was deleted. Files that do not prove themselves are passed over: ``catalog rebuild`` reports them.
+    a row whose backup was deleted. A row also goes when its file lost the manifest and cannot prove itself. Files that do not prove themselves are passed over: ``catalog rebuild`` reports them.
     """
     known = await site.catalog.backups.paths()
     entries = await asyncio.to_thread(lambda: list(site.store.list(known=set(known.values()))))
-    adopted = []
+    adopted, broken = [], set()
     for entry in entries:
         stored = entry if isinstance(entry, StoredBackup) else None
         if isinstance(entry, Orphan):
-            with contextlib.suppress(VyaError):
+            try:
                 stored = await adopt(site, entry.path)
+            except VyaError:
+                broken.add(entry.path)
         if stored is not None:
             await site.catalog.backups.record(stored, _event(site, "backup.adopted", stored))
             adopted.append(stored.path)
-    gone = [backup_id for backup_id, path in known.items() if not site.store.absolute(path).exists()]
+    gone = [
+        backup_id for backup_id, path in known.items() if path in broken or not site.store.absolute(path).exists()
+    ]
     for backup_id in gone:
         await site.catalog.backups.remove(
             backup_id, Event("backup.vanished", site.now(), data={"backup_id": backup_id})
