@@ -47,7 +47,7 @@ def arm(text: str) -> None:
 
     ``ACTION@N`` acts when the point is passed for the N-th time only, for points that work passes repeatedly.
     ``@FILE`` takes the list from a file that is read again at each point, so that a test changes it under way; a point
-    that hangs goes on when the file no longer names it.
+    that hangs writes its name to ``FILE.hangs``, and goes on when the file no longer names it.
 
     Raises:
         ValueError: an unknown point or action.
@@ -82,11 +82,13 @@ def _action(name: str) -> str | None:
 
 
 def point(name: str) -> None:
-    """Pass a named point."""
-    _passed[name] += 1
+    """Pass a named point. Passes are counted while it is armed."""
+    _passed[name] += _wanted(name) is not None
     action = _action(name)
     if action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    for source in _sources if action == "hang" else ():
+        source.with_name(f"{source.name}.hangs").write_text(name)
     while action == "hang":
         time.sleep(0.05)
         action = _action(name)

@@ -141,7 +141,13 @@ class Scene:
 
     def arm(self, faults: str) -> None:
         """Arm these points in the daemon that runs, and in those that follow."""
+        (self.product.root / "faults.hangs").unlink(missing_ok=True)
         (self.product.root / "faults").write_text(faults)
+
+    @property
+    def hangs(self) -> bool:
+        """Whether the daemon has come to the point that was armed to hang."""
+        return (self.product.root / "faults.hangs").exists()
 
 
 @contextmanager

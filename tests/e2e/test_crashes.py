@@ -1,0 +1,159 @@
+"""What a crash leaves lying, and what the next start makes of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ServerPool
+from tests.e2e.gate import wait_until
+from tests.e2e.killing import Scene, locked, staged
+
+
+@pytest.fixture(scope="module")
+def scene(server_pool: ServerPool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    backup = {"lock_wait_timeout": "1s"}
+    with staged(server_pool.get("postgresql"), tmp_path_factory.mktemp("crashes"), "crashes", backup=backup) as scene:
+        yield scene
+
+
+@pytest.fixture(autouse=True)
+def _running(scene: Scene) -> None:
+    scene.gate.disarm()
+    scene.arm("")
+    if scene.product.process.poll() is not None:
+        scene.product.start()
+
+
+def backed_up(scene: Scene) -> tuple[str, Path]:
+    """A new backup: its id and its data file."""
+    backup_id = scene.succeeded(scene.control.back_up())["steps"][0]["backup_id"]
+    return backup_id, scene.store.backups()[backup_id]
+
+
+def manifest_of(data: Path) -> Path:
+    return data.with_name(f"{data.name}.metadata.json")
+
+
+def client(scene: Scene, *arguments: str) -> subprocess.Popen[str]:
+    """A client that stays with its operation."""
+    return subprocess.Popen(
+        [str(Path(sys.executable).parent / "vyactl"), "--socket", str(scene.product.socket_path), *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={key: value for key, value in os.environ.items() if not key.startswith("VYA_")},
+    )
+
+
+def test_running_and_waiting_operations_are_interrupted_and_their_clients_told(scene: Scene) -> None:
+    scene.gate.arm("data")
+    running = client(scene, "backup")
+    scene.gate.held()
+    waiting = client(scene, "backup")
+    wait_until(lambda: scene.control.ask("GET", "/v1/operations?state=queued")["operations"], 60, "none waits")
+    scene.product.kill()
+    scene.gate.disarm()
+    scene.product.start()
+    for each in (running, waiting):
+        _, said = each.communicate(timeout=60)
+        assert each.returncode == 130, said
+        assert "interrupted" in said
+    listed = scene.control.ask("GET", "/v1/operations?state=interrupted")["operations"]
+    assert len(listed) == 2
+    assert {each["error"]["code"] for each in listed} == {"interrupted"}
+    shown = scene.product.ok("operations", "show", listed[0]["id"])
+    assert shown["operation"]["state"] == "interrupted"
+    assert scene.control.ask("GET", "/v1/operations?state=running")["operations"] == []
+    scene.succeeded(scene.control.back_up())
+
+
+def test_partial_files_are_swept_and_other_files_are_not(scene: Scene) -> None:
+    scene.product.kill()
+    left = scene.product.temp_path / "vya-20260109T020000-0badcafe.partial"
+    left.write_bytes(b"half a dump")
+    theirs = scene.product.temp_path / "notes.txt"
+    theirs.write_text("not ours")
+    scene.product.start()
+    assert not left.exists()
+    assert theirs.exists()
+    theirs.unlink()
+    scene.clean()
+
+
+def test_a_file_without_a_manifest_is_adopted(scene: Scene) -> None:
+    backup_id, data = backed_up(scene)
+    scene.product.kill()
+    before = manifest_of(data).read_bytes()
+    manifest_of(data).unlink()
+    data.with_name(f"{data.name}.sha256").unlink()
+    scene.product.start()
+    assert manifest_of(data).read_bytes() == before
+    assert backup_id in scene.control.backups()
+    scene.clean()
+
+
+def test_a_backup_that_was_never_recorded_is(scene: Scene) -> None:
+    scene.arm("store.manifest=kill")
+    before = scene.store.backups().keys()
+    scene.control.back_up()
+    scene.product.process.wait(30)
+    scene.arm("")
+    (backup_id,) = scene.store.backups().keys() - before
+    scene.product.start()
+    assert backup_id in scene.control.backups()
+    scene.clean()
+
+
+def test_a_damaged_file_without_a_manifest_is_left_alone_and_reported(scene: Scene) -> None:
+    backup_id, data = backed_up(scene)
+    scene.product.kill()
+    whole, manifest = data.read_bytes(), manifest_of(data).read_bytes()
+    data.write_bytes(whole[: len(whole) // 2])
+    manifest_of(data).unlink()
+    scene.product.start()
+    assert backup_id not in scene.control.backups()
+    assert data.exists()
+    rebuilt = scene.product.ok("catalog", "rebuild")
+    (step,) = rebuilt["steps"]
+    assert [each["file"] for each in step["detail"]["damaged"]] == [str(data.relative_to(scene.product.base_path))]
+    scene.product.kill()
+    data.write_bytes(whole)
+    manifest_of(data).write_bytes(manifest)
+    scene.product.start()
+    assert backup_id in scene.control.backups()
+    scene.clean()
+
+
+def test_a_deletion_that_was_cut_short_is_ended_and_never_undone(scene: Scene) -> None:
+    for point in ("store.tombstone", "store.emptied", "store.deleted"):
+        backup_id, data = backed_up(scene)
+        scene.arm(f"{point}=kill")
+        assert scene.product.ctl("backups", "delete", backup_id, "--yes").code != 0
+        scene.product.process.wait(30)
+        scene.arm("")
+        scene.product.start()
+        assert backup_id not in scene.control.backups()
+        assert not list(data.parent.glob(f"{data.name}*"))
+        scene.clean()
+
+
+def test_a_dump_behind_a_lock_gives_up_in_time(scene: Scene) -> None:
+    with locked(scene.server, scene.database):
+        step = scene.failed(scene.control.back_up(), {"lock_timeout"})
+    assert step["error"]["retryable"] is True
+
+
+def test_a_failing_publication_is_taken_back_and_the_first_failure_told(scene: Scene) -> None:
+    for point in ("store.synced", "store.placed", "store.checksum", "store.manifest"):
+        scene.arm(f"{point}=fail")
+        step = scene.failed(scene.control.back_up(), {"internal"})
+        assert point in step["error"]["message"]
+        scene.arm("")
+    scene.succeeded(scene.control.back_up())
