@@ -98,7 +98,7 @@ def dumps(draw: st.DrawFn) -> tuple[bytes, dict[str, tuple[bytes, list[str]]]]:
     for body in draw(st.lists(fragments, max_size=3)):
         style = draw(st.integers(0, 2))
         text += heading(body, "FUNCTION") + "CREATE FUNCTION public.f() RETURNS text\n    LANGUAGE sql\n    AS "
-        text += literal(body, style) + f";\n\n/* c {body.count('a')} /* nested ' */ */\n\n"
+        text += literal(body, style) + f";\n\n/* c {body.count('a')} /* nested */ ' */\n\n"
     known: dict[str, tuple[bytes, list[str]]] = {}
     for name, rows in tables.items():
         copy = f"COPY public.{quoted_name(name)} ({quoted_name(draw(identifiers))}) FROM stdin;\n"
