@@ -102,6 +102,7 @@ class VyaError(Exception):
 
     exit_code: ClassVar[int] = 1
     default_code: ClassVar[str] = "internal"
+    default_hint: ClassVar[str] = "The daemon's log says more."
     default_retryable: ClassVar[bool] = False
 
     def __init__(
@@ -118,7 +119,7 @@ class VyaError(Exception):
         self.code = code or self.default_code
         CODES[self.code]
         self.message = message
-        self.hint = hint
+        self.hint = hint or self.default_hint
         self.instance = instance
         self.database = database
         self.retryable = self.default_retryable if retryable is None else retryable
@@ -164,6 +165,7 @@ class UsageError(VyaError):
 
     exit_code = 2
     default_code = "usage"
+    default_hint = "See the command's --help."
 
 
 class NotFoundError(VyaError):
@@ -178,6 +180,7 @@ class IntegrityError(VyaError):
 
     exit_code = 5
     default_code = "damaged_file"
+    default_hint = "Restore from another backup; this file must not be trusted."
 
 
 class BusyError(VyaError):
@@ -215,6 +218,7 @@ class ConfigError(VyaError):
 
     exit_code = 78
     default_code = "invalid_config"
+    default_hint = "docs/configuration.md explains every key."
 
 
 class InterruptedWorkError(VyaError):
@@ -222,18 +226,21 @@ class InterruptedWorkError(VyaError):
 
     exit_code = 130
     default_code = "cancelled"
+    default_hint = "Start it again when it is wanted."
 
 
 class ServerError(VyaError):
     """A database server refused, failed or vanished."""
 
     default_code = "server_error"
+    default_hint = "See the server's own log of this moment."
 
 
 class ToolError(VyaError):
     """A dump or client program is missing or failed."""
 
     default_code = "tool_failed"
+    default_hint = "The message has the tool's own words."
 
 
 class DumpError(VyaError):
@@ -247,6 +254,7 @@ class StorageError(VyaError):
     """The store failed."""
 
     default_code = "storage_failed"
+    default_hint = "Check the disk or the mount."
 
 
 _BY_EXIT_CODE: dict[int, type[VyaError]] = {

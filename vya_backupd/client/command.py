@@ -133,7 +133,10 @@ def _session(context: typer.Context, chosen: dict[str, Any]) -> Session:
     session = context.obj if isinstance(context.obj, Session) else Session()
     if output := chosen.get("output"):
         session.screen = Screen(output)
-    session.socket_path = chosen.get("socket") or session.socket_path
+    # The environment was read with the program's own options; here it would win over what stands on the command line.
+    source = context.get_parameter_source("socket")
+    if source is not None and source.name == "COMMANDLINE":
+        session.socket_path = chosen["socket"]
     session.standalone = bool(chosen.get("standalone"))
     session.config = chosen.get("config") or session.config
     return session

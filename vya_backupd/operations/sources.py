@@ -49,10 +49,14 @@ async def source_of_file(site: Site, path: Path) -> Source:
     """
     try:
         resolved = await asyncio.to_thread(path.resolve, strict=True)
-    except OSError as error:
+        is_file = resolved.is_file()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise NotFoundError(f"{path}: {reason}", code="file_not_found", hint="Check the path and its mode.") from None
+    if not is_file:
         raise NotFoundError(
-            f"{path}: {error.strerror}", code="file_not_found", hint="Check the path and its mode."
-        ) from None
+            f"{path} is not a regular file", code="file_not_found", hint="Name the .sql.gz file itself."
+        )
     if resolved.is_relative_to(site.store.base_path.resolve()):
         relative = resolved.relative_to(site.store.base_path.resolve()).as_posix()
         with contextlib.suppress(NotFoundError):

@@ -144,9 +144,9 @@ async def verify_source(site: Site, work: Work, source: Source, where: tuple[str
 
     try:
         await asyncio.to_thread(_check_sidecar, source)
-        return await verify(
-            source.path, site.pool, VerifyTerms(source.manifest, _tail_check(site, source, where), tell)
-        )
+        check_tail = _tail_check(site, source, where)
+        terms = VerifyTerms(source.manifest, check_tail, tell, endmarks.begins_like_a_dump)
+        return await verify(source.path, site.pool, terms)
     except VyaError as error:
         raise describe_place(error, source) from None
 

@@ -26,6 +26,8 @@ from vya_backupd.pipeline.stop import Stop, run_in_thread
 
 TailCheck = Callable[[bytes], str | None]
 """Looks at the last ``TAIL`` bytes of dump text; says what is wrong with them, or None."""
+_HEAD = 64 * 1024
+"""Bytes of a foreign file's text in which a dump tool must have said what it is."""
 _AHEAD = 6
 _WATCH_INTERVAL = 0.1
 
@@ -35,12 +37,14 @@ class VerifyTerms:
     """What a verification is told beforehand.
 
     ``manifest``: the one to compare with; None: the file must prove itself. ``check_tail``: whether the dump's end is
-    its end. ``watch(raw_bytes, file_bytes)`` is called from a thread, a few times per second.
+    its end. ``watch(raw_bytes, file_bytes)`` is called from a thread, a few times per second. ``check_head``: whether a
+    foreign file begins like a dump; asked only when its end is wrong, to tell a broken dump from no dump at all.
     """
 
     manifest: Manifest | None = None
     check_tail: TailCheck | None = None
     watch: Callable[[int, int], None] | None = None
+    check_head: Callable[[bytes], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +157,21 @@ class _Verify:
             raise damaged(f"the end of {self._path.name}", wrong, "incomplete_file")
 
     def _run_foreign(self, source: FileSource) -> VerifyResult:
-        offset = 0
+        offset, head = 0, b""
         for text, offset in foreign_text(source):
             self._stop.check()
+            head = head or text[:_HEAD]
             self._raw_size += len(text)
             self._tail = (self._tail + text[-TAIL:])[-TAIL:]
             self._report(offset)
-        self._check_tail()
+        try:
+            self._check_tail()
+        except IntegrityError as error:
+            if self._terms.check_head is None or self._terms.check_head(head):
+                raise
+            hint = "Name a file that vyactl, pg_dump, mysqldump or mariadb-dump wrote, as it is or gzipped."
+            message = f"{self._path.name} is no dump of PostgreSQL, MySQL or MariaDB"
+            raise IntegrityError(message, code="not_a_dump", hint=hint) from error
         return VerifyResult(source.size, self._raw_size, 0, "", self._tail, None)
 
     def _report(self, offset: int, *, last: bool = False) -> None:
