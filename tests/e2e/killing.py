@@ -151,22 +151,24 @@ class Scene:
 
 
 @contextmanager
-def staged(server: PrivateServer, root: Path, database: str, **config: Mapping[str, Any]) -> Iterator[Scene]:
+def staged(
+    server: PrivateServer, root: Path, database: str, *, gate: type[Gate] = Gate, **config: Mapping[str, Any]
+) -> Iterator[Scene]:
     """A scene with a filled database of this name; ``config`` is laid over the daemon's configuration."""
     server.drop_database(database)
     fill(server, database)
-    gate = Gate(root / "gate", server)
+    tool = gate(root / "gate", server)
     backup = {"free_space_factor": 0} | dict(config.pop("backup", {}))
     product = Product(
         root / "site",
         [instance(server, "one", database=database)],
         servers=[server],
-        config={"tools": gate.tools, "backup": backup} | config,
+        config={"tools": tool.tools, "backup": backup} | config,
         environ={"VYA_FAULTS": f"@{root / 'site' / 'faults'}"},
     )
     try:
         with product:
-            yield Scene(server, database, gate, product, Control(product), Store(product))
+            yield Scene(server, database, tool, product, Control(product), Store(product))
     finally:
         server.start()
         server.drop_database(database)
