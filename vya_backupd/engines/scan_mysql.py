@@ -13,12 +13,16 @@ rows are counted.
 
 Sections: a table's definition is ``schema``, its rows ``data``, its triggers ``post``, all three under its name. A
 MariaDB sequence has its definition in ``schema`` and its position in ``data``. Placeholders of views are ``schema``.
+
+The name of the dumped database is left out where servers write it (``mysql_neutral``), so that a file restores under
+any name, with this product or without.
 """
 
 from __future__ import annotations
 
 import re
 
+from vya_backupd.engines.mysql_neutral import LOOKBEHIND, OwnName
 from vya_backupd.engines.scan_lexer import Kind, MysqlLexer
 from vya_backupd.engines.scan_segments import Digest
 from vya_backupd.engines.scan_text import MAX_FOOTER, MAX_HEAD, NEWLINE, DumpScanner, count_lines, rare_find
@@ -52,6 +56,7 @@ _INSERT_END = re.compile(rb"\);\n")
 _SQL_MODE = re.compile(rb"/\*!\d+ SET sql_mode\s*=\s*([^*]*)\*/")
 _SETVAL = re.compile(rb"(?:DO|SELECT) SETVAL\(")
 _TRIGGERS = b"/*!50003 SET @saved_"
+_CREATE_TRIGGER = b"/*!50003 CREATE*/"
 _END_OF_OBJECTS = b"/*!40103 SET TIME_ZONE=@OLD_TIME_ZONE"
 _MARKER = b"-- Dump completed"
 _MYSQL = re.compile(rb"-- MySQL dump [^\n]*Distrib (\d+)\.")
@@ -78,6 +83,7 @@ class MysqlScanner(DumpScanner):
         *,
         want_hash: bool = True,
         header_suffix: bytes = b"",
+        database: str = "",
     ) -> None:
         self._sql = MysqlLexer()
         digest = Digest(wanted=want_hash, volatile=_VOLATILE, growing=_GROWING)
@@ -85,6 +91,8 @@ class MysqlScanner(DumpScanner):
         self._statement_start = True
         self._insert_head = b""
         self._in_values = False
+        self._own = OwnName(database) if database else None
+        self._before = b""
         self._kind = ""
         self._name = ""
 
@@ -101,6 +109,11 @@ class MysqlScanner(DumpScanner):
         return self._code()
 
     def _code(self) -> bool:
+        if self._own is not None and self._kind in ("table", "view") and self._sql.in_code and self._starts(b"`"):
+            if not self._has(_LOOKAHEAD):
+                return False
+            if own := self._own.qualifier(self._buffer, self._at, self._before):
+                self._leave_out(self._at + own)
         start = self._at
         end, kind = self._lexer.span(self._buffer, start, final=self._final)
         self._take(end, kind)
@@ -110,6 +123,7 @@ class MysqlScanner(DumpScanner):
                 self._out.full = True
         elif kind is not Kind.COMMENT and end > start:
             self._statement_start = False
+        self._before = (self._before + self._buffer[max(start, end - LOOKBEHIND) : end])[-LOOKBEHIND:]
         return end > start
 
     def _statement(self) -> bool:
@@ -155,6 +169,10 @@ class MysqlScanner(DumpScanner):
             self._sql.ansi_quotes = b"ANSI_QUOTES" in mode.group(1)
         elif self._kind == "routines" and self._starts(b"CREATE "):
             self._counts["procedures"] += 1
+        elif self._own is not None and self._kind == "rows" and self._starts(_CREATE_TRIGGER):
+            for start, end in self._own.in_trigger(self._buffer, self._at):
+                self._take(start, Kind.CODE)
+                self._leave_out(end)
 
     def _cut_if_full(self) -> None:
         if self._out.full:

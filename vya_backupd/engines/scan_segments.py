@@ -51,6 +51,11 @@ class Assembler:
         self.filled += end - self._at
         self._at = end
 
+    def skip(self, end: int) -> None:
+        """Leave the buffer's bytes up to ``end`` out."""
+        self._keep()
+        self._from = self._at = end
+
     def insert(self, text: bytes) -> None:
         """Add text that is not in the dump."""
         if text:

@@ -100,6 +100,12 @@ class DumpScanner:
             self._line_start = self._buffer[end - 1] == NEWLINE
             self._at = end
 
+    def _leave_out(self, end: int) -> None:
+        """Pass over what shall not be in the file."""
+        self._out.skip(end)
+        self._line_start = False
+        self._at = end
+
     def _lex(self) -> bool:
         """Consume one span of code, quote or comment."""
         end, kind = self._lexer.span(self._buffer, self._at, final=self._final)

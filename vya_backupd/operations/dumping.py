@@ -216,7 +216,8 @@ class Dumper:
             job = self._job
             command = self._engine.dump_command(job.instance, job.database, tools, job.server, lock_wait=lock_wait)
             want_hash = self._config.storage.metadata.include_schema_hash
-            return await self._run_tool(command, self._engine.scanner(SEGMENT_SIZE, want_hash=want_hash), facts, sink)
+            scanner = self._engine.scanner(SEGMENT_SIZE, want_hash=want_hash, database=job.database)
+            return await self._run_tool(command, scanner, facts, sink)
         return await self._dump_globals(tools, facts, sink)
 
     async def _dump_globals(self, tools: Toolset, facts: BackupFacts, sink: int) -> DumpResult:
