@@ -14,8 +14,9 @@ kept in the plan's undo alone: write the plan down before its first step.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from vya_backupd.engines.mysql_events import enabled
 from vya_backupd.engines.mysql_sql import quote
 from vya_backupd.engines.swap import SwapPlan, SwapStep
 from vya_backupd.errors import TargetError
@@ -117,10 +118,9 @@ def _enter(original: DatabaseContent, restored: DatabaseContent, enable_events: 
     for view in restored.of("VIEW"):
         yield SwapStep(f"create view {view.name}", _again(view), _placeholder(name, view), name, view.session)
     for event in restored.of("EVENT"):
-        yield _create(name, event)
-        if event.name in enable_events:
-            place = f"ALTER EVENT {quote(name)}.{quote(event.name)}"
-            yield SwapStep(f"enable event {event.name}", f"{place} ENABLE", f"{place} DISABLE")
+        # ALTER EVENT would make us its owner.
+        wanted = replace(event, create=enabled(event.create)) if event.name in enable_events else event
+        yield _create(name, wanted)
 
 
 def _drop(database: str, each: StoredObject) -> SwapStep:

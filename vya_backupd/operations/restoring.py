@@ -18,6 +18,7 @@ import structlog
 
 from vya_backupd import faults
 from vya_backupd.dumpfile.reader import Walk
+from vya_backupd.engines.mysql_events import EventSilencer
 from vya_backupd.errors import ServerError, ToolError, VyaError
 from vya_backupd.model.backup import BackupType
 from vya_backupd.model.instance import EngineKind
@@ -119,7 +120,8 @@ class Restorer:
         """Run the client and give it the dump. Its own last words explain a failure better than a broken pipe."""
         target = self._target
         command = target.engine.client_command(target.instance, database, target.tools, target.server)
-        terms = RestoreTerms(watch=lambda raw, _: self._tell("restoring", raw))
+        silencer = EventSilencer() if self._events_wait(database) else None
+        terms = RestoreTerms(watch=lambda raw, _: self._tell("restoring", raw), rewrite=silencer)
         async with self._site.spawner.start(command, stdin="pipe") as process:
             fd = process.take_stdin()
             try:
@@ -130,6 +132,7 @@ class Restorer:
             finally:
                 os.close(fd)
             await self._raise_if_failed(process)
+        self._silenced = silencer.names if silencer else []
         return result.raw_size
 
     async def _raise_if_failed(self, process: Process) -> None:
@@ -149,8 +152,8 @@ class Restorer:
         if analyze := target.engine.analyze_sql(database):
             self._tell("analyzing", self._expected)
             notes += await self._analyze(analyze, database)
-        if target.instance.kind is not EngineKind.POSTGRESQL and (database != target.database or not self._events_run):
-            self._silenced = await self._silence_events(database)
+        if self._events_wait(database):
+            self._silenced += await self._silence_events(database)
             if self._silenced and not self._events_run:
                 count = len(self._silenced)
                 notes.append(f"{count} events were disabled in the copy; --enable-events leaves them on")
@@ -173,18 +176,28 @@ class Restorer:
         is_copy = facts is None or target.database != facts.database or target.instance.id != facts.instance
         return self._request.enable_events or not is_copy
 
+    def _events_wait(self, database: str) -> bool:
+        """Whether events of this database must not run now: it is a copy, or has yet to take its original's place."""
+        return self._target.instance.kind is not EngineKind.POSTGRESQL and (
+            database != self._target.database or not self._events_run
+        )
+
     async def _silence_events(self, database: str) -> list[str]:
-        """Disable what is enabled. Returns the names."""
+        """Disable what is enabled all the same (a foreign file's events). Returns the names; owners stay who they are."""
         target = self._target
         quoted = database.replace("\\", "\\\\").replace("'", "''")
         rows = await self._site.probe.fetch(
             target.instance,
-            "SELECT EVENT_NAME FROM information_schema.EVENTS"  # noqa: S608 - a literal, quoted above
+            "SELECT EVENT_NAME, DEFINER FROM information_schema.EVENTS"  # noqa: S608 - a literal, quoted above
             f" WHERE EVENT_SCHEMA = '{quoted}' AND STATUS = 'ENABLED'",
         )
-        quote, names = target.engine.quote, [str(row[0]) for row in rows]
-        await self._execute([f"ALTER EVENT {quote(database)}.{quote(name)} DISABLE" for name in names])
-        return names
+        quote = target.engine.quote
+        await self._execute([
+            f"ALTER DEFINER={'@'.join(map(quote, str(definer).rsplit('@', 1)))}"
+            f" EVENT {quote(database)}.{quote(str(name))} DISABLE"
+            for name, definer in rows
+        ])
+        return [str(name) for name, _ in rows]
 
     async def _restore_globals(self) -> dict[str, Any]:
         """Accounts that the target lacks; what exists there stays as it is.

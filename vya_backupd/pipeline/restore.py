@@ -24,6 +24,7 @@ from vya_backupd.pipeline.stop import Stop, run_in_thread
 
 TAIL = 4096
 """Bytes of dump text that are kept from the end."""
+Rewrite = Callable[[Section, int, bytes], bytes]
 _AHEAD = 4
 _WATCH_INTERVAL = 0.1
 
@@ -33,13 +34,15 @@ class RestoreTerms:
     """What a restore is told beforehand.
 
     ``before`` and ``after`` are SQL sent around the dump. ``sections``: only these (of a labelled file; None: all).
-    ``watch(raw_bytes, file_bytes)`` is called from a thread, a few times per second.
+    ``watch(raw_bytes, file_bytes)`` is called from a thread, a few times per second. ``rewrite(section, object, text)``
+    gives the text that the client gets instead of a segment's, in the order of the dump (of a labelled file).
     """
 
     before: bytes = b""
     after: bytes = b""
     sections: frozenset[Section] | None = None
     watch: Callable[[int, int], None] | None = None
+    rewrite: Rewrite | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ def _restore(
     walk, done, tail, watched_at = Walk(), 0, b"", 0.0
     with open_source(path) as source:
         client.write(terms.before)
-        for text, offset in texts(source, pool, walk, terms.sections):
+        for text, offset in texts(source, pool, walk, terms.sections, terms.rewrite):
             stop.check()
             client.write(text)
             done += len(text)
@@ -85,7 +88,11 @@ def _restore(
 
 
 def texts(
-    source: FileSource, pool: ThreadPoolExecutor, walk: Walk, sections: frozenset[Section] | None = None
+    source: FileSource,
+    pool: ThreadPoolExecutor,
+    walk: Walk,
+    sections: frozenset[Section] | None = None,
+    rewrite: Rewrite | None = None,
 ) -> Iterator[tuple[bytes, int]]:
     """The dump's text in order, each piece with the place in the file behind it. ``walk`` learns facts and seal.
 
@@ -100,23 +107,27 @@ def texts(
         for member in members(source.read_at, source.size, walk)
         if member.label.kind is MemberKind.SEGMENT and (sections is None or member.label.section in sections)
     )
-    yield from _ahead(source, pool, wanted)
+    for text, member in _ahead(source, pool, wanted):
+        label = member.label
+        rewritten = text if rewrite is None else rewrite(label.section, label.object, text)
+        yield rewritten, member.offset + label.member_size
 
 
-def _ahead(source: FileSource, pool: ThreadPoolExecutor, wanted: Iterator[Member]) -> Iterator[tuple[bytes, int]]:
+def _ahead(
+    source: FileSource, pool: ThreadPoolExecutor, wanted: Iterator[Member]
+) -> Iterator[tuple[bytes, Member]]:
     """Inflate in the pool, a few members ahead of whoever takes the text."""
 
-    def begin(member: Member) -> tuple[Future[bytes], int]:
-        size = member.label.member_size
-        return pool.submit(_load, source, member), member.offset + size
+    def begin(member: Member) -> tuple[Future[bytes], Member]:
+        return pool.submit(_load, source, member), member
 
     pending = deque(begin(member) for member in itertools.islice(wanted, _AHEAD))
     try:
         while pending:
-            future, offset = pending.popleft()
+            future, member = pending.popleft()
             text = future.result()
             pending.extend(begin(member) for member in itertools.islice(wanted, 1))
-            yield text, offset
+            yield text, member
     finally:
         # The file must stay open until no thread reads it.
         for future, _ in pending:
