@@ -51,3 +51,5 @@ BEGIN
   LOOP FETCH GROUP NEXT ROW; SET total = total + x; END LOOP;
 END //
 DELIMITER ;
+CREATE VIEW counted AS SELECT NEXTVAL(counter) AS n;
+CREATE TRIGGER `@DB@`.`named twice` BEFORE INSERT ON `@DB@` . `aria_table` FOR EACH ROW SET NEW.t = '`@DB@`.`t`';
