@@ -82,13 +82,8 @@ class LocalStore:
         self.finish_tombstones()
 
     def check(self) -> None:
-        """See ``Store``. A base path that was unmounted, or mounted over, is not written into."""
-        if self._identity != self._identify():
-            raise StorageError(
-                f"{self.base_path} is not the folder that it was at start",
-                code="storage_unwritable",
-                hint="Mount the backup file system again; if the change is wanted, restart the daemon.",
-            )
+        """See ``Store``."""
+        self._refuse_another_folder()
         try:
             prove(self.base_path, self._temp)
         except ConfigError as error:
@@ -111,14 +106,19 @@ class LocalStore:
 
     async def new_partial(self, backup_id: str) -> Partial:
         """See ``Store``. ``backup_id`` may have letters, digits, ``-`` and ``_``."""
-        path, fd = await asyncio.to_thread(self._temp.create, backup_id, "partial")
+        path, fd = await asyncio.to_thread(self._create_partial, backup_id)
         return Partial(backup_id, path, fd)
+
+    def _create_partial(self, backup_id: str) -> tuple[Path, int]:
+        self._refuse_another_folder()
+        return self._temp.create(backup_id, "partial")
 
     async def publish(self, partial: Partial, relative_path: str, manifest: Manifest) -> StoredBackup:
         """See ``Store``. A cancelled caller still waits until the steps are over: no thread publishes behind its back."""
         return await _to_its_end(lambda: self._publish(partial, relative_path, manifest))
 
     def _publish(self, partial: Partial, relative_path: str, manifest: Manifest) -> StoredBackup:
+        self._refuse_another_folder()
         stored = self._publisher().publish(partial, relative_path, manifest)
         self.abort(partial)  # the temporary name is gone by now; this closes the descriptor
         return stored
@@ -230,6 +230,15 @@ class LocalStore:
             step=self._step,
             underway=self._underway,
         )
+
+    def _refuse_another_folder(self) -> None:
+        """A base path that was unmounted, or mounted over, is not written into. A store not yet prepared knows none."""
+        if self._identity is not None and self._identity != self._identify():
+            raise StorageError(
+                f"{self.base_path} is not the folder that it was at start",
+                code="storage_unwritable",
+                hint="Mount the backup file system again; if the change is wanted, restart the daemon.",
+            )
 
     def _identify(self) -> tuple[int, int]:
         with reporting("find", self.base_path):
