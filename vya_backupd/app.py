@@ -40,6 +40,7 @@ from vya_backupd.dumpfile import manifest as manifests
 from vya_backupd.engines.tools import ToolRole
 from vya_backupd.errors import BusyError, ConfigError, VyaError
 from vya_backupd.model.backup import Manifest
+from vya_backupd.model.event import Event
 from vya_backupd.model.operation import OperationKind
 from vya_backupd.observe.counting import counts_of
 from vya_backupd.observe.log import LogSettings, configure_logging, log_event
@@ -60,6 +61,8 @@ from vya_backupd.storage import LocalStore, ManifestCodec
 
 _log = structlog.get_logger("vya.app")
 
+_STORAGE_CODES = frozenset({"disk_full", "storage_unwritable", "storage_failed", "storage_layout"})
+"""Failures of a step that say something of the whole store."""
 CHECK_SECONDS = 30.0
 """How often catalog, store and servers are asked whether they are well."""
 _CONCURRENT_OPERATIONS = 16
@@ -76,6 +79,7 @@ class App:
         self.settings = _settings(config_path)
         self._closing = contextlib.AsyncExitStack()
         self.started = threading.Event()
+        self._check_wanted = asyncio.Event()
 
     async def run(self, *, signals: bool = True) -> bool:
         """Live until told to stop. Returns whether everything ended in good order.
@@ -177,6 +181,7 @@ class App:
             _log.warning("catalog.reconciled", **changed)
         catalog.events.subscribe(log_event)
         catalog.events.subscribe(self.metrics.observe)
+        catalog.events.subscribe(self._check_after)
         await self.metrics.fill(catalog)
 
     async def reload(self) -> None:
@@ -194,6 +199,7 @@ class App:
         self.site.dumps = asyncio.Semaphore(settings.config.backup.workers)
         self.access.change(settings.config.control.operators, settings.config.control.viewers)
         self.lifecycle.stop_deadline = settings.config.application.stop_deadline.total_seconds()
+        self._check_wanted.set()
 
     def finish(self, reason: str) -> None:
         """Ask for the stop once nothing runs or waits, or at once when the stop deadline is 0. From another thread."""
@@ -216,7 +222,17 @@ class App:
                     troubles.append(f"{error.code}: {error.message}")
             self.service.troubles = tuple(troubles)
             await self.service.refresh()
-            await asyncio.sleep(CHECK_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CHECK_SECONDS):
+                    await self._check_wanted.wait()
+            self._check_wanted.clear()
+
+    def _check_after(self, event: Event) -> None:
+        """Look at once where a step fared otherwise than the last check would have it."""
+        if event.name == "step.finished":
+            failed = event.data.get("error_code") in _STORAGE_CODES
+            if failed or self.service.troubles:
+                self._check_wanted.set()
 
 
 def _now() -> datetime:
