@@ -212,7 +212,7 @@ class Seen:
 
     pid: int
     ticks: str
-    command: str
+    command: str = field(compare=False)
 
     @property
     def alive(self) -> bool:
@@ -228,7 +228,7 @@ def _stat(pid: int) -> list[str]:
 
 def _seen(pid: int) -> Seen:
     with suppress(OSError):
-        command = Path(f"/proc/{pid}/comm").read_text().strip()
+        command = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
         return Seen(pid, _stat(pid)[19], command)
     return Seen(pid, "", "")
 
