@@ -1,22 +1,21 @@
 """Connections to servers: where, as whom, how protected, and for how long one waits.
 
-There is no pool: a probe connects, asks, and is gone. Drivers are opened by our own functions rather than by URL, so
-that a password or a name never passes through URL quoting.
+There is no pool: a probe connects, asks, and is gone. The drivers are spoken to directly: SQLAlchemy would ask each new
+connection three to five questions of its own before ours, and bring megabytes of dialects for the little SQL there is.
+
+A driver is loaded when the first server of its kind is asked: the two take a third of a second and many megabytes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
+import re
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
-
-import asyncmy
-import psycopg
-from sqlalchemy import NullPool, text
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from vya_backupd.engines import conninfo
 from vya_backupd.model.instance import EngineKind, Instance, TlsMode
@@ -26,18 +25,21 @@ Row = tuple[Any, ...]
 # The driver logs every note of a server ("database doesn't exist" after DROP IF EXISTS) as a warning.
 logging.getLogger("asyncmy").setLevel(logging.ERROR)
 _APPLICATION = "vya-backupd probe"
+_NAMED = re.compile(r"(?<!:):([a-z]\w*)")
+"""A parameter of our queries; ``::`` is PostgreSQL's cast."""
 
 
 class Session:
-    """One connection. Statements commit by themselves."""
+    """One connection of one driver or the other. Statements commit by themselves."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Any) -> None:
         self._connection = connection
 
     async def rows(self, sql: str, **values: Any) -> list[Row]:
         """The rows of a query of ours, with ``:name`` parameters."""
-        result = await self._connection.execute(text(sql), values)
-        return [tuple(row) for row in result.all()]
+        if not values:
+            return await self.run(sql)
+        return await self._execute(_NAMED.sub(r"%(\1)s", sql.replace("%", "%%")), values)
 
     async def value(self, sql: str, **values: Any) -> Any:
         """The first column of the first row."""
@@ -45,9 +47,12 @@ class Session:
 
     async def run(self, statement: str) -> list[Row]:
         """Run a statement exactly as it is: percent signs and colons mean nothing. Its rows, if it has any."""
-        connection = await self._connection.execution_options(no_parameters=True)
-        result = await connection.exec_driver_sql(statement)
-        return [tuple(row) for row in result.all()] if result.returns_rows else []
+        return await self._execute(statement, None)
+
+    async def _execute(self, sql: str, values: dict[str, Any] | None) -> list[Row]:
+        async with self._connection.cursor() as cursor:
+            await cursor.execute(sql, values)
+            return [] if cursor.description is None else [tuple(row) for row in await cursor.fetchall()]
 
 
 @asynccontextmanager
@@ -58,33 +63,35 @@ async def session(instance: Instance, database: str | None, what: str) -> AsyncI
         ServerError: ``login_refused``, ``connection_refused``, ``tls_failed``, ``server_lost``, ...
         NotFoundError: ``unknown_database``.
     """
-    if instance.kind is EngineKind.POSTGRESQL:
-        dialect, opener = "postgresql+psycopg", _postgresql
-    else:
-        dialect, opener = "mysql+asyncmy", _mysql_family
-
-    async def create() -> Any:
-        async with asyncio.timeout(conninfo.CONNECT_TIMEOUT):
-            return await opener(instance, database)
-
+    postgresql = instance.kind is EngineKind.POSTGRESQL
     with translated(instance, database, what):
-        engine = create_async_engine(f"{dialect}://", async_creator=create, poolclass=NullPool)
+        await asyncio.to_thread(importlib.import_module, "psycopg" if postgresql else "asyncmy")
+        async with asyncio.timeout(conninfo.CONNECT_TIMEOUT):
+            connection = await (_postgresql if postgresql else _mysql_family)(instance, database)
         try:
-            async with engine.connect() as connection:
-                yield Session(await connection.execution_options(isolation_level="AUTOCOMMIT"))
-        finally:
-            await engine.dispose()
+            yield Session(connection)
+        except BaseException:
+            # Perhaps in the midst of an answer: no goodbye, which would wait for the rest of it.
+            closed = connection.close()
+            if postgresql:
+                await closed
+            raise
+        await (connection.close() if postgresql else connection.ensure_closed())
 
 
 async def _postgresql(instance: Instance, database: str | None) -> Any:
     given = conninfo.parameters(instance, database or "postgres", _APPLICATION, "-c statement_timeout=0")
     # Databases in SQL_ASCII would give bytes otherwise.
     given["client_encoding"] = "UTF8"
+    import psycopg
+
     password = instance.password.reveal() or None
-    return await psycopg.AsyncConnection.connect(conninfo.conninfo(given), password=password)
+    return await psycopg.AsyncConnection.connect(conninfo.conninfo(given), password=password, autocommit=True)
 
 
 async def _mysql_family(instance: Instance, database: str | None) -> Any:
+    import asyncmy
+
     first, *rest = _attempts(instance)
     try:
         return await _mysql_connect(instance, database, first)
@@ -95,6 +102,8 @@ async def _mysql_family(instance: Instance, database: str | None) -> Any:
 
 
 async def _mysql_connect(instance: Instance, database: str | None, context: ssl.SSLContext | None) -> Any:
+    import asyncmy
+
     return await asyncmy.connect(
         host=instance.host or "localhost",
         port=instance.port,
@@ -105,6 +114,7 @@ async def _mysql_connect(instance: Instance, database: str | None, context: ssl.
         db=database,
         charset="utf8mb4",
         connect_timeout=conninfo.CONNECT_TIMEOUT,
+        autocommit=True,
         ssl=context,
     )
 

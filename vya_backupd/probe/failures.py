@@ -7,9 +7,6 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import psycopg
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-
 from vya_backupd.engines import stderr
 from vya_backupd.engines.stderr_rules import MYSQL_RULES, POSTGRESQL_RULES
 from vya_backupd.errors import NotFoundError, ServerError, TargetError, VyaError
@@ -37,10 +34,22 @@ def translated(instance: Instance, database: str | None, what: str) -> Iterator[
         raise error.at(instance.id, database) from error.__cause__
     except TimeoutError as error:
         raise _no_answer(what).at(instance.id, database) from error
-    except DBAPIError as error:
-        raise meaning(instance.kind, error.orig or error, what).at(instance.id, database) from error
-    except (SQLAlchemyError, psycopg.Error, OSError, RuntimeError, asyncio.IncompleteReadError) as error:
+    except _failures(instance.kind) as error:
         raise meaning(instance.kind, error, what).at(instance.id, database) from error
+
+
+def _failures(kind: EngineKind) -> tuple[type[Exception], ...]:
+    """What a driver raises. Asked after a failure only: whichever driver it was is loaded."""
+    driver: type[Exception]
+    if kind is EngineKind.POSTGRESQL:
+        import psycopg
+
+        driver = psycopg.Error
+    else:
+        import asyncmy.errors
+
+        driver = asyncmy.errors.MySQLError
+    return (driver, OSError, RuntimeError, asyncio.IncompleteReadError)
 
 
 def _no_answer(what: str) -> VyaError:
@@ -55,9 +64,10 @@ def meaning(kind: EngineKind, error: BaseException, what: str) -> VyaError:
         if isinstance(cause, ssl.SSLError):
             return ServerError(f"{what}: {stderr.clean(str(cause))}", code="tls_failed", hint=stderr.HINT_TLS)
         cause = cause.__cause__ or cause.__context__
-    if isinstance(error, psycopg.Error) and error.sqlstate:
+    found: str | None = getattr(error, "sqlstate", None)
+    if found:
         for state, (code, hint, retryable) in _SQLSTATES.items():
-            if error.sqlstate.startswith(state):
+            if found.startswith(state):
                 return _made(code, f"{what}: {stderr.telling_line(str(error))}", hint, retryable=retryable)
     postgresql = kind is EngineKind.POSTGRESQL
     text = str(error) if postgresql else _numbered(error)

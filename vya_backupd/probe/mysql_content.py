@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vya_backupd.engines.mysql_neutral import OwnName
 from vya_backupd.engines.mysql_sql import literal, quote
-from vya_backupd.engines.mysql_swap import ROUTINES, DatabaseContent, StoredObject
+from vya_backupd.engines.mysql_swap import ROUTINES, DatabaseContent, SequenceDefault, StoredObject
 from vya_backupd.errors import ServerError
 from vya_backupd.probe.connect import Session
 
@@ -49,7 +50,20 @@ async def content(session: Session, name: str) -> DatabaseContent:
         character_set=str(character_set),
         collation=str(collation),
         outsiders=tuple(f"{schema}.{table}" for schema, table in outsiders),
+        defaults=await _defaults(session, name),
     )
+
+
+async def _defaults(session: Session, database: str) -> tuple[SequenceDefault, ...]:
+    """Columns whose default asks a sequence of the database itself. MySQL has no sequences."""
+    rows = await session.rows(
+        "SELECT TABLE_NAME, COLUMN_NAME, COLUMN_DEFAULT FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = :db"
+        " AND LOCATE('val(', COLUMN_DEFAULT) > 0 AND GENERATION_EXPRESSION IS NULL AND VERSION() LIKE '%MariaDB%'",
+        db=database,
+    )
+    own = OwnName(database)
+    found = [SequenceDefault(str(table), str(column), own.left_out(str(text))) for table, column, text in rows]
+    return tuple(each for each, row in zip(found, rows, strict=True) if each.expression != str(row[2]))
 
 
 async def _view(session: Session, database: str, name: str) -> StoredObject:
@@ -60,7 +74,8 @@ async def _view(session: Session, database: str, name: str) -> StoredObject:
         db=database,
         name=name,
     )
-    return StoredObject("VIEW", name, str(row[1]), _settings(collation=row[3]), tuple(str(one) for (one,) in columns))
+    create = OwnName(database).left_out(str(row[1]))
+    return StoredObject("VIEW", name, create, _settings(collation=row[3]), tuple(str(one) for (one,) in columns))
 
 
 async def _stored(session: Session, database: str) -> list[StoredObject]:
