@@ -1,5 +1,6 @@
 import asyncio
 import os
+import re
 import signal
 import sqlite3
 import stat
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -52,15 +54,27 @@ async def test_commits_are_synced_and_readers_never_wait(catalog: Catalog) -> No
         await catalog.backups.record(backup(), event())
 
 
-async def test_the_migrations_make_the_tables_and_end_at_the_revision_named(catalog: Catalog, url: str) -> None:
+async def test_a_new_catalog_and_a_migrated_one_have_the_same_tables(
+    catalog: Catalog, url: str, tmp_path: Path
+) -> None:
     config = Config()
     config.set_main_option("script_location", str(migrate._MIGRATIONS))
     assert ScriptDirectory.from_config(config).get_current_head() == tables.REVISION
-    engine = sa.create_engine(f"sqlite:///{file_of(url)}")
-    with engine.connect() as connection:
-        assert migrate.current_revision(connection) == tables.REVISION
-        assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
-    engine.dispose()
+    seen: list[dict[str, str]] = []
+    for path in (file_of(url), tmp_path / "migrated.db"):
+        engine = sa.create_engine(f"sqlite:///{path}")
+        with engine.begin() as connection:
+            if not seen:
+                assert migrate.current_revision(connection) == tables.REVISION
+            else:
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+            assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
+            made = connection.execute(sa.text("SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"))
+            seen.append({name: re.sub(r"\s+", " ", sql) for name, sql in made})
+            seen[-1]["revision"] = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+        engine.dispose()
+    assert seen[0] == seen[1]
 
 
 async def test_a_catalog_of_a_later_release_is_left_alone(url: str) -> None:
