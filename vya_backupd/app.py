@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import sys
 import tempfile
@@ -94,6 +95,9 @@ class App:
             async with asyncio.TaskGroup() as group:
                 queue = group.create_task(self.queue.run(), name="queue")
                 checks = group.create_task(self._check_forever(), name="checks")
+                # What starting made stays to the end: the garbage collector need not look at it again.
+                gc.freeze()
+                gc.enable()
                 lifecycle.ready("running")
                 self.started.set()
                 clean = await lifecycle.run(self.queue)
