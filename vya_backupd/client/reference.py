@@ -24,7 +24,7 @@ validate` and `credentials` need no daemon, and `backup`, `restore` and `verify`
 
 Answers go to stdout: a table, or with `--output json` one JSON document and nothing else. Progress, plans, questions
 and failures go to stderr. A failure in JSON is `{"error": {"code", "message", "hint", "retryable", "exit_code"}}`; the
-codes are listed in the error tree (`vya_backupd/errors.py`). Sizes are rounded in tables and exact in JSON; times are
+codes are explained in [troubleshooting.md](troubleshooting.md). Sizes are rounded in tables and exact in JSON; times are
 shown in the local time zone with their offset.
 
 A client that is left with Ctrl-C leaves its operation running: `operations watch` takes it up again, and `operations
