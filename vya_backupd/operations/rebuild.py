@@ -7,6 +7,7 @@ proves itself, gets a new one; deletions that were cut short are ended. What is 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 from vya_backupd.errors import VyaError
@@ -68,6 +69,8 @@ async def rebuild(site: Site, actor: str, work: Work | None = None) -> dict[str,
 async def adopt(site: Site, path: str) -> StoredBackup:
     """Give a data file its checksum file and manifest, after reading it wholly.
 
+    A hold was lost with the manifest, unless the catalog still knows it.
+
     Raises:
         IntegrityError: the file does not prove itself; it stays as it is.
     """
@@ -76,7 +79,9 @@ async def adopt(site: Site, path: str) -> StoredBackup:
         raise VyaError(
             f"{path} is not a file of ours", code="not_a_dump", hint="Move foreign files out of the backup folder."
         )
-    return await asyncio.to_thread(site.store.adopt, path, result.manifest)
+    known = await site.catalog.backups.get(result.manifest.facts.id)
+    manifest = replace(result.manifest, hold=known.manifest.hold) if known else result.manifest
+    return await asyncio.to_thread(site.store.adopt, path, manifest)
 
 
 async def reconcile(site: Site) -> dict[str, Any]:
