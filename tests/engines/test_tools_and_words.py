@@ -99,6 +99,18 @@ def test_a_signal_is_named_and_worth_a_retry() -> None:
     assert "SIGKILL" in error.message
 
 
+@pytest.mark.parametrize("kind", [EngineKind.MYSQL, EngineKind.MARIADB])
+def test_silence_and_status_2_mean_a_lost_server(kind: EngineKind) -> None:
+    error = engine_for(kind).classify("dump", 2, None, "Warning: unknown option '--x'\n")
+    assert (error.code, error.retryable) == ("server_lost", True)
+    assert engine_for(kind).classify("dump", 3, None, "").code == "tool_failed"
+
+
+def test_pg_dump_says_itself_that_it_was_signalled() -> None:
+    error = engine_for(EngineKind.POSTGRESQL).classify("pg_dump 15", 1, None, "pg_dump: terminated by user\n")
+    assert (error.code, error.retryable) == ("tool_killed", True)
+
+
 def test_warnings_are_not_the_cause_and_secrets_stay_out() -> None:
     echo = "--------------\nCREATE USER x IDENTIFIED BY 'hunter2' -- ERROR 1045 (28000): failed\n--------------\n\n"
     error = engine_for(EngineKind.MARIADB).classify(
