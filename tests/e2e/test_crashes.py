@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -43,12 +42,12 @@ def manifest_of(data: Path) -> Path:
 def client(scene: Scene, *arguments: str) -> subprocess.Popen[str]:
     """A client that stays with its operation."""
     return subprocess.Popen(
-        [str(Path(sys.executable).parent / "vyactl"), "--socket", str(scene.product.socket_path), *arguments],
+        [str(Path(sys.executable).parent / "vyactl"), *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={key: value for key, value in os.environ.items() if not key.startswith("VYA_")},
+        env=scene.product._environment(),
     )
 
 

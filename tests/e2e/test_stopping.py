@@ -133,3 +133,21 @@ def test_cancelling_ends_the_tool_and_takes_the_partial_file_away(scene: Scene, 
     assert step["state"] == "cancelled"
     scene.gate.disarm()
     scene.succeeded(scene.control.back_up())
+
+
+def test_a_standalone_client_that_is_killed_takes_its_tool_along(scene: Scene) -> None:
+    scene.product.stop()
+    scene.gate.arm("data")
+    alone = client(scene, "backup", "--standalone", "--config", str(scene.product.config_path))
+    scene.gate.held()
+    children = family(alone.pid)
+    assert [each for each in children if "pg_dump" in each.command]
+    alone.kill()
+    alone.communicate()
+    all_gone(children, 3.0)
+    scene.gate.disarm()
+    scene.product.start()
+    (ended, *_) = scene.control.ask("GET", "/v1/operations")["operations"]
+    assert ended["state"] == "interrupted"
+    assert ended["error"]["code"] == "interrupted"
+    scene.clean()
