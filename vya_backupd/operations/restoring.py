@@ -200,7 +200,7 @@ class Restorer:
         return [str(name) for name, _ in rows]
 
     async def _restore_globals(self) -> dict[str, Any]:
-        """Accounts that the target lacks; what exists there stays as it is.
+        """Accounts, memberships and grants; what exists is brought up to date, but for the account that we use.
 
         Rights on single objects wait in ``grants_on_objects``: they can be given when the databases are there.
         """

@@ -152,7 +152,8 @@ def _actions(source: Source, target: Target, *, taken: bool, is_globals: bool) -
     verify = f"read {source.path} wholly and verify it"
     name = repr(target.database)
     if is_globals:
-        return verify, f"create the users, roles and grants of the backup that {target.instance.id} does not have"
+        account = "those that exist get the recorded passwords and rights, except the one that restores"
+        return verify, f"create the users, roles and grants of the backup on {target.instance.id}; {account}"
     if taken:
         return (
             verify,
