@@ -43,6 +43,7 @@ class Codec:
 
 LADDER: tuple[Codec, ...] = (
     Codec(Library.ISAL, 1),
+    Codec(Library.ISAL, 2),
     Codec(Library.ISAL, 3),
     Codec(Library.ZLIB_NG, 3),
     Codec(Library.ZLIB_NG, 4),

@@ -6,7 +6,8 @@ be in the stream (with the 32 KiB before them as a dictionary), by zlib at the w
 reference, and by the rungs of the ladder. That foretells sizes within half a percent.
 
 An account of the whole file adds up what the reference would have written and what was chosen instead. A segment takes
-the fastest codec that keeps the account below ``TARGET``: savings on one table may be spent on speed in the next.
+the fastest codec that keeps the account below ``TARGET``: savings on one table may be spent on speed in the next. They
+are spent little by little, since the middle rungs buy more speed for a byte than the fastest ones.
 
 Everything here depends on the data and its order alone, never on clocks or threads: the same dump gives the same file.
 """
@@ -20,11 +21,13 @@ from vya_backupd.dumpfile.segment import RawSegment
 
 BOUND = 1.02
 """What is promised: size of a file against ``gzip -N`` of the same text."""
-TARGET = 1.01
-"""What is aimed at: samples err, and every member starts with an empty window."""
+TARGET = 1.015
+"""What is aimed at: samples err by half a percent."""
+_CAUTIOUS = 1.009
+"""What is aimed at in data that changes within a segment, where samples err more."""
 _TIGHTEST = 0.985
 """An account overdrawn by many tiny objects is not repaid with slowness beyond this."""
-_ENOUGH = 1.009
+_ENOUGH = 1.014
 """Slower rungs than one of this ratio are not even tried, unless the account is overdrawn."""
 _MEMBER_OVERHEAD = 60
 _SLICES = 12
@@ -38,9 +41,13 @@ _SMALLEST_SAMPLED = 160 << 10
 _PROBE = 4 << 10
 _GOLDEN = 0.618034
 _DRIFT = 0.12
+_HORIZON = 0.2
+"""Savings are spread over what is to come, of which this share of what has passed is a guess."""
 _LONGEST_TRUST = 32
 _TYPICAL_DENSITY = 0.22
-_FAST = LADDER[0]
+_FAST, _NEARLY = LADDER[:2]
+_WORTH = 0.004
+"""The second rung is about as fast as the first; where it is smaller by so much, it is taken instead."""
 
 
 @dataclass(slots=True)
@@ -55,6 +62,7 @@ class _Object:
     trusted: int
     """Segments that may still pass before the next sample."""
     next_trust: int
+    target: float
 
 
 class CodecChooser:
@@ -89,10 +97,13 @@ class CodecChooser:
     def _affordable(self, known: _Object, raw_size: int) -> Codec:
         """The fastest rung that the account can pay for; where none is, the smallest that was sampled."""
         reference = known.reference * raw_size
-        spare = TARGET * (self.reference_bytes + reference) - self.chosen_bytes - _MEMBER_OVERHEAD
-        allowed = max(spare / reference, _TIGHTEST)
+        saved = known.target * self.reference_bytes - self.chosen_bytes - _MEMBER_OVERHEAD
+        due = max(_HORIZON * self.reference_bytes, reference) if saved > 0 else reference
+        allowed = max(known.target + saved / due, _TIGHTEST)
         fitting = (codec for codec in self._rungs if known.ratios.get(codec, BOUND * 2) <= allowed)
         codec = next(fitting, None) or min(known.ratios, key=lambda rung: known.ratios[rung])
+        if codec is _FAST and known.ratios.get(_NEARLY, BOUND) < known.ratios[_FAST] - _WORTH:
+            codec = _NEARLY
         self._enter(reference, known.ratios[codec])
         return codec
 
@@ -113,9 +124,10 @@ class CodecChooser:
         even = max(probes) - min(probes) < _UNEVEN * probed
         chosen = places[::_THINNED] if even else places
         slices = [_slice(segment, place - WINDOW, WINDOW + _SLICE) for place in chosen]
-        self._object = self._sample(slices, probed, 1.0 if even else _BLOCK_PENALTY)
+        self._object = self._sample(slices, probed, even=even)
 
-    def _sample(self, slices: list[bytes], probed: float, penalty: float) -> _Object:
+    def _sample(self, slices: list[bytes], probed: float, *, even: bool) -> _Object:
+        penalty, target = (1.0, TARGET) if even else (_BLOCK_PENALTY, _CAUTIOUS)
         reference = _size(self._reference_codec, slices)
         overdrawn = self.chosen_bytes > TARGET * self.reference_bytes
         enough = _TIGHTEST if overdrawn else _ENOUGH
@@ -124,7 +136,7 @@ class CodecChooser:
             ratios[codec] = _size(codec, slices) / reference * (penalty if codec.library is Library.ISAL else 1.0)
             if ratios[codec] <= enough:
                 break
-        found = _Object(ratios, reference / sum(len(piece) - WINDOW for piece in slices), probed, 1, 3)
+        found = _Object(ratios, reference / sum(len(piece) - WINDOW for piece in slices), probed, 1, 3, target)
         old = self._object
         if old is None or abs(probed - old.probed) > _DRIFT * old.probed:
             return found
@@ -134,6 +146,7 @@ class CodecChooser:
             probed=(probed + old.probed) / 2,
             trusted=old.next_trust,
             next_trust=min(2 * old.next_trust + 1, _LONGEST_TRUST),
+            target=target,
         )
 
 
