@@ -160,7 +160,8 @@ def _storage_goes_away(product: Product) -> None:
     """The folder of the backups is not there any more: degraded and not ready, until it is back."""
     away = product.base_path.with_name("away")
     product.base_path.rename(away)
-    until(lambda: product.get("/health")[0] == 503, seconds=60)
+    _reload(product, "config.reloaded")  # which also looks at everything again
+    until(lambda: product.get("/health")[0] == 503)
     status, text = product.get("/health")
     assert json.loads(text)["status"] == "degraded"
     assert json.loads(text)["reasons"]
@@ -168,5 +169,6 @@ def _storage_goes_away(product: Product) -> None:
     assert (status, json.loads(text)["ready"]) == (503, False)
     assert product.get("/health/live")[0] == 200
     away.rename(product.base_path)
-    until(lambda: product.get("/health")[0] == 200, seconds=60)
+    _reload(product, "config.reloaded")
+    until(lambda: product.get("/health")[0] == 200)
     assert product.get("/health/ready")[0] == 200
