@@ -58,6 +58,6 @@ def test_the_workflow_runs_what_a_developer_runs() -> None:
 
 def test_commands_are_found_in_pages_at_all() -> None:
     found = {page.name: len(_typed(page)) for page in PAGES}
-    assert found["README.md"] >= 15
+    assert found["README.md"] >= 10
     assert found["operations.md"] >= 15
     assert found["commands.md"] >= len(COMMANDS)
