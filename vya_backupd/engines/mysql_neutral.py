@@ -13,6 +13,7 @@ import re
 _IDENT = rb"`[^`]*(?:``[^`]*)*`"
 _NAME = rb"(?:" + _IDENT + rb'|"[^"]*(?:""[^"]*)*"|[\w$\x80-\xff]+)'
 _REFERENCE = re.compile(rb"(?:(?:from|join)[ (]*|val\()\Z")
+_TOKEN = re.compile(rb"'(?:[^'\\]|\\.|'')*'|" + _IDENT, re.DOTALL)
 LOOKBEHIND = 32
 """Bytes before a name that tell a table from a column."""
 
@@ -41,6 +42,17 @@ class OwnName:
         if _REFERENCE.search(before) or self._sure.match(buffer, at):
             return len(self._qualifier)
         return 0
+
+    def left_out(self, text: str) -> str:
+        """A whole statement or expression of the server's, such as SHOW CREATE VIEW gives, without the name."""
+        code = text.encode("utf-8", "surrogateescape")
+        parts, at = [], 0
+        for token in _TOKEN.finditer(code):
+            start = token.start()
+            if own := self.qualifier(code, start, code[max(0, start - LOOKBEHIND) : start]):
+                parts.append(code[at:start])
+                at = start + own
+        return b"".join([*parts, code[at:]]).decode("utf-8", "surrogateescape")
 
     def in_trigger(self, buffer: bytes, at: int) -> list[tuple[int, int]]:
         """Where the head of a CREATE TRIGGER at ``at`` has the name: spans to leave out, in order."""

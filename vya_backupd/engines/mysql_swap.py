@@ -4,8 +4,8 @@ All tables change places in *one* RENAME TABLE, which happens wholly or not at a
 does not move views, routines and events; so these are dropped before it and made anew after it, each from the server's
 own words. The order is such that going back step by step works as well:
 
-    events off → views emptied, then dropped → routines dropped → triggers dropped → RENAME TABLE
-    → routines → triggers → views as placeholders, then for good → events
+    events off → views emptied, then dropped → routines dropped → triggers dropped → defaults off → RENAME TABLE
+    → defaults → routines → triggers → views as placeholders, then for good → events
 
 Views refer to one another; a placeholder with the right columns lets every order do. The objects of the original are
 kept in the plan's undo alone: write the plan down before its first step.
@@ -39,6 +39,15 @@ class StoredObject:
 
 
 @dataclass(frozen=True, slots=True)
+class SequenceDefault:
+    """A column whose default asks a sequence of the same database (MariaDB); the expression without its name."""
+
+    table: str
+    column: str
+    expression: str
+
+
+@dataclass(frozen=True, slots=True)
 class DatabaseContent:
     """What a database is made of. ``outsiders``: tables elsewhere whose foreign keys point into it."""
 
@@ -48,6 +57,7 @@ class DatabaseContent:
     character_set: str
     collation: str
     outsiders: tuple[str, ...] = ()
+    defaults: tuple[SequenceDefault, ...] = ()
 
     def of(self, *kinds: str) -> list[StoredObject]:
         """Its objects of these kinds, in the order of the kinds."""
@@ -73,7 +83,9 @@ def swap(
         SwapStep(f"create {aside}", f"CREATE DATABASE {quote(aside)} {_charset(original)}"),
         *_leave(original),
         *(_drop(restored.name, trigger) for trigger in restored.of("TRIGGER")),
+        *_without_defaults(restored),
         *_rename(original, restored, aside),
+        *_with_defaults(original.name, restored),
         *_enter(original, restored, enable_events),
     ]
     cleanup = tuple(f"DROP DATABASE IF EXISTS {quote(name)}" for name in (restored.name, aside))
@@ -89,7 +101,23 @@ def _leave(original: DatabaseContent) -> Iterator[SwapStep]:
         gone = f"DROP VIEW {quote(name)}.{quote(view.name)}"
         yield SwapStep(f"drop view {view.name}", gone, _placeholder(name, view), name)
     yield from (_drop(name, routine) for routine in reversed(original.of(*ROUTINES)))
-    yield from (_drop(name, trigger) for trigger in original.of("TRIGGER"))
+    # Going back makes the first one dropped last: triggers of one event run in the order of their making.
+    yield from (_drop(name, trigger) for trigger in reversed(original.of("TRIGGER")))
+
+
+def _without_defaults(restored: DatabaseContent) -> Iterator[SwapStep]:
+    """A default names its sequence with the database, and a table with a sequence that is gone cannot be opened."""
+    for each in restored.defaults:
+        column = f"{quote(restored.name)}.{quote(each.table)} ALTER COLUMN {quote(each.column)}"
+        yield SwapStep(f"detach {each.table}.{each.column}", f"ALTER TABLE {column} DROP DEFAULT")
+
+
+def _with_defaults(name: str, restored: DatabaseContent) -> Iterator[SwapStep]:
+    # There is no undo: going back, the table leaves the name, and where it never came the original's would be hit.
+    for each in restored.defaults:
+        column = f"{quote(name)}.{quote(each.table)} ALTER COLUMN {quote(each.column)}"
+        what = f"attach {each.table}.{each.column}"
+        yield SwapStep(what, f"ALTER TABLE {column} SET DEFAULT ({each.expression})", database=name)
 
 
 def _rename(original: DatabaseContent, restored: DatabaseContent, aside: str) -> Iterator[SwapStep]:

@@ -24,6 +24,8 @@ from vya_backupd.operations.site import Site
 from vya_backupd.operations.targets import Target
 
 _log = structlog.get_logger("vya.restore")
+_FRESH_SESSION = "SET NAMES utf8mb4; SET SESSION sql_mode = DEFAULT, time_zone = DEFAULT;"
+"""Undoes what an earlier step of the same script has set."""
 
 
 class Exchange:
@@ -83,6 +85,7 @@ class Exchange:
             "restore.swap_begins",
             instance=self._target.instance.id,
             database=self._target.database,
+            steps=len(plan.steps),
             way_back=self._command(),
         )
         try:
@@ -97,7 +100,7 @@ class Exchange:
         if self._target.instance.kind is EngineKind.POSTGRESQL:
             return f"psql -X -d postgres -f {self._script}"
         client = "mariadb" if self._target.instance.kind is EngineKind.MARIADB else "mysql"
-        return f"{client} --binary-mode --force < {self._script}"
+        return f"{client} --binary-mode --comments --force < {self._script}"
 
     async def _steps(self, plan: SwapPlan) -> None:
         """All steps, or none."""
@@ -141,7 +144,7 @@ def way_back(plan: SwapPlan, target: Target) -> str:
     postgresql = target.instance.kind is EngineKind.POSTGRESQL
     for step in plan.undo(len(plan.steps)):
         lines.append(f"-- {step.what}".replace("\n", " ").replace("\r", " "))
-        lines += [] if postgresql else ["DELIMITER ;;"]
+        lines += [] if postgresql else [_FRESH_SESSION, "DELIMITER ;;"]
         lines += _use(step, target)
         lines += [f"{statement}{';' if postgresql else ';;'}" for statement in step.script]
         lines += [] if postgresql else ["DELIMITER ;"]

@@ -75,7 +75,8 @@ async def _view(session: Session, database: str, name: str) -> StoredObject:
         name=name,
     )
     create = OwnName(database).left_out(str(row[1]))
-    return StoredObject("VIEW", name, create, _settings(collation=row[3]), tuple(str(one) for (one,) in columns))
+    settings = _settings(create, str(row[2]), str(row[3]))
+    return StoredObject("VIEW", name, create, settings, tuple(str(one) for (one,) in columns))
 
 
 async def _stored(session: Session, database: str) -> list[StoredObject]:
@@ -97,16 +98,24 @@ async def _shown(session: Session, kind: str, name: str) -> StoredObject:
             hint="Grant it SELECT on *.* (MySQL: or SHOW_ROUTINE).",
         )
     zone = str(row[2]) if kind == "EVENT" else None
-    return StoredObject(kind, name, str(row[at]), _settings(str(row[1]), row[at + 2], zone))
+    return StoredObject(kind, name, str(row[at]), _settings(str(row[at]), row[at + 1], row[at + 2], str(row[1]), zone))
 
 
-def _settings(mode: str | None = None, collation: object = None, zone: str | None = None) -> tuple[str, ...]:
-    """The session that an object is to be made in. Its text travels as utf8mb4 whatever it was first typed in."""
+def _settings(
+    create: str, character_set: str, collation: str, mode: str | None = None, zone: str | None = None
+) -> tuple[str, ...]:
+    """The session that an object is to be made in.
+
+    Its text travels as UTF-8; the character set that it was first typed in is kept where that makes the same bytes.
+    """
     settings = []
+    short = character_set in ("utf8", "utf8mb3") and max(create, default="") < "\U00010000"
+    if create.isascii() or short:
+        settings.append(f"SET SESSION character_set_client = {_words(character_set)}")
+    if create.isascii() or short or collation.startswith("utf8mb4_"):
+        settings.append(f"SET SESSION collation_connection = {_words(collation)}")
     if mode is not None:
         settings.append(f"SET SESSION sql_mode = {_words(mode)}")
-    if isinstance(collation, str) and collation.startswith("utf8mb4_"):
-        settings.append(f"SET SESSION collation_connection = {_words(collation)}")
     if zone is not None:
         settings.append(f"SET SESSION time_zone = {_words(zone)}")
     return tuple(settings)
