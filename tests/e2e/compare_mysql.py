@@ -61,7 +61,7 @@ def running_pair(one: PrivateServer, root: Path, **settings: Any) -> Iterator[Pa
 
 def client(server: PrivateServer, sql: bytes, database: str, *options: str) -> str:
     """Run SQL as ``zcat FILE | mysql`` would, but in binary mode; raise when it fails."""
-    with _option_file(server) as file:
+    with option_file(server) as file:
         command = [str(server.tools["client"]), f"--defaults-file={file}", "--binary-mode", *options, database]
         done = subprocess.run(command, input=sql, capture_output=True, check=False)
     if done.returncode != 0:
@@ -89,7 +89,7 @@ def own_dump(server: PrivateServer, database: str, called: str) -> bytes:
         options.append("--dump-history")
     else:
         options += ["--set-gtid-purged=OFF", "--column-statistics=0"]
-    with _option_file(server) as file:
+    with option_file(server) as file:
         command = [str(server.tools["dump"]), f"--defaults-file={file}", *options, "--no-tablespaces", "--", database]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     if done.returncode != 0:
@@ -140,7 +140,8 @@ def properties(server: PrivateServer, database: str) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def _option_file(server: PrivateServer) -> Iterator[Path]:
+def option_file(server: PrivateServer) -> Iterator[Path]:
+    """A login for the server's own programs."""
     file = server.directory / f"compare-{os.urandom(4).hex()}.cnf"
     file.touch(mode=0o600)
     file.write_text(f'[client]\nuser={server.admin_user}\npassword="{server.admin_password}"\nsocket={server.socket}\n')
