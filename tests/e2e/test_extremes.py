@@ -1,0 +1,181 @@
+"""Very many, very large, nothing at all, and gone before its turn."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from vya_backupd.testing.product import Product, instance
+from vya_backupd.testing.servers import PrivateServer
+
+TABLES = 2000
+VALUE = 300_000_000
+MOST_MEMORY = 150 * 1024
+"""KiB that the daemon may ever have in memory."""
+
+
+def peak_memory(product: Product) -> int:
+    """The most that the daemon ever had in memory, in KiB."""
+    found = re.search(r"^VmHWM:\s+(\d+) kB", Path(f"/proc/{product.process.pid}/status").read_text(), re.MULTILINE)
+    assert found is not None
+    return int(found[1])
+
+
+def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
+    """Wait for it, and return what it gave."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+    return value
+
+
+@pytest.mark.slow
+def test_two_thousand_tables(
+    server: PrivateServer, tmp_path: Path, fresh_name: str, record_property: Callable[[str, object], None]
+) -> None:
+    server.create_database(fresh_name)
+    server.sql(
+        "".join(
+            f"create table t{number} (id int primary key, v varchar(20)); insert into t{number} values ({number}, 'x');\n"
+            for number in range(TABLES)
+        ),
+        fresh_name,
+    )
+    copy = f"{fresh_name}_c"
+    entry = instance(server, "one", database=[fresh_name])
+    try:
+        with Product(tmp_path, [entry], servers=[server]) as product:
+            done = product.ok("backup", "--database", fresh_name)
+            record_property("backup_seconds", done["backups"][0]["duration_seconds"])
+            began = time.monotonic()
+            where = ("--instance", "one", "--database", fresh_name, "--latest", "--target-database", copy)
+            product.ok("restore", *where)
+            record_property("restore_seconds", round(time.monotonic() - began, 1))
+            record_property("peak_kib", peak_memory(product))
+            assert peak_memory(product) < MOST_MEMORY
+        assert _count_tables(server, copy) == TABLES
+        assert server.sql("select v from t1999 where id = 1999", copy) == [("x",)]
+    finally:
+        for name in (fresh_name, copy):
+            server.drop_database(name)
+
+
+def _count_tables(server: PrivateServer, database: str) -> int:
+    schema = "public" if server.kind == "postgresql" else database
+    query = f"select count(*) from information_schema.tables where table_schema = '{schema}'"
+    return int(server.sql(query, database)[0][0])
+
+
+_LARGE = {
+    "postgresql": ("text", f"left(repeat('0123456789 éclair ', {VALUE // 16}), {VALUE})"),
+    "mariadb": ("longblob", f"repeat(x'00ff1727225c0a0d1a41', {VALUE // 10})"),
+    "mysql": ("longblob", f"repeat(x'00ff1727225c0a0d1a41', {VALUE // 10})"),
+}
+
+
+@pytest.mark.slow
+def test_a_value_of_300_megabytes_in_bounded_memory(
+    server: PrivateServer, tmp_path: Path, fresh_name: str, record_property: Callable[[str, object], None]
+) -> None:
+    kind, value = _LARGE[server.kind]
+    server.create_database(fresh_name)
+    server.sql(f"create table t (id int primary key, v {kind}); insert into t values (1, {value})", fresh_name)
+    looked = "select length(v), md5(v) from t"
+    before = server.sql(looked, fresh_name)
+    assert int(before[0][0]) == VALUE
+    copy = f"{fresh_name}_c"
+    try:
+        with Product(tmp_path, [instance(server, "one", database=[fresh_name])], servers=[server]) as product:
+            backup = product.ok("backup", "--database", fresh_name)["backups"][0]
+            assert backup["raw_size_bytes"] >= VALUE
+            record_property("peak_kib_of_backup", peak_memory(product))
+            product.ok("verify", "--backup", backup["id"])
+            product.ok("restore", "--backup", backup["id"], "--target-database", copy)
+            record_property("peak_kib", peak_memory(product))
+            assert peak_memory(product) < MOST_MEMORY
+        assert server.sql(looked, copy) == before
+    finally:
+        for name in (fresh_name, copy):
+            server.drop_database(name)
+
+
+def test_an_empty_database_and_a_server_without_any(server: PrivateServer, tmp_path: Path, fresh_name: str) -> None:
+    server.create_database(fresh_name)
+    copy = f"{fresh_name}_c"
+    entries = [
+        instance(server, "one", database=[fresh_name]),
+        instance(server, "none", database=["there_is_no_such_database"]),
+    ]
+    try:
+        with Product(tmp_path, entries, servers=[server]) as product:
+            done = product.ok("backup", "--instance", "one", "--database", fresh_name)
+            assert [each["database"] for each in done["backups"]] == [fresh_name]
+            product.ok("verify", "--backup", done["backups"][0]["id"])
+            product.ok("restore", "--backup", done["backups"][0]["id"], "--target-database", copy)
+            assert _count_tables(server, copy) == 0
+            # Empty, the copy may be restored over without a question.
+            product.ok("restore", "--backup", done["backups"][0]["id"], "--target-database", copy)
+
+            nothing = product.ok("backup", "--instance", "none")
+            assert [(each["type"], each["database"]) for each in nothing["backups"]] == [("globals", "@globals")]
+            listed = product.ok("backup", "--list-databases", "--instance", "none")["databases"]
+            assert {each["covered"] for each in listed} == {False}
+    finally:
+        for name in (fresh_name, copy):
+            server.drop_database(name)
+
+
+@asynccontextmanager
+async def locked(server: PrivateServer, database: str) -> AsyncIterator[None]:
+    """The table ``t`` cannot be dumped as long as this lasts."""
+    login: dict[str, Any] = {"host": server.host, "port": server.port, "user": server.admin_user}
+    if server.kind == "postgresql":
+        async with await psycopg.AsyncConnection.connect(
+            **login, dbname=database, password=server.admin_password
+        ) as connection:
+            await connection.execute("lock table t in access exclusive mode")
+            yield
+        return
+    import asyncmy
+
+    async with asyncmy.connect(**login, db=database, password=server.admin_password.encode()) as connection:
+        async with connection.cursor() as cursor:
+            await cursor.execute("lock tables t write")
+            yield
+
+
+async def test_a_database_that_is_dropped_before_its_turn(
+    server: PrivateServer, tmp_path: Path, fresh_name: str
+) -> None:
+    held, gone, last = (f"{fresh_name}_{order}" for order in ("a_held", "b_gone", "c_last"))
+    for name in (held, gone, last):
+        server.create_database(name)
+        server.sql("create table t (a int)", name)
+    try:
+        with Product(tmp_path, [instance(server, "one", database=[held, gone, last])], servers=[server]) as product:
+            async with locked(server, held):
+                begun = product.ok("backup", "--no-wait")["operation"]["id"]
+                until(lambda: any(each["database"] == held for each in product.events("step.started")))
+                server.drop_database(gone)
+            assert product.ctl("operations", "watch", begun).code == 3
+            steps = product.ok("operations", "show", begun)["steps"]
+            states = {step["database"]: (step["state"], (step["error"] or {}).get("code")) for step in steps}
+            assert states == {
+                held: ("succeeded", None),
+                gone: ("failed", "unknown_database"),
+                last: ("succeeded", None),
+                "@globals": ("succeeded", None),
+            }
+            assert not list(product.temp_path.rglob("*.partial*"))
+            assert not [path for path in product.files() if "b_gone" in str(path)]
+    finally:
+        for name in (held, gone, last):
+            server.drop_database(name)
