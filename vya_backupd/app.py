@@ -33,6 +33,7 @@ from vya_backupd.catalog import Catalog
 from vya_backupd.config.credentials import load_instances
 from vya_backupd.config.load import load
 from vya_backupd.config.schema import Config
+from vya_backupd.daemon import footprint
 from vya_backupd.daemon.lifecycle import Lifecycle, harden
 from vya_backupd.daemon.lock import StateLock
 from vya_backupd.daemon.notify import Notifier
@@ -66,6 +67,8 @@ _STORAGE_CODES = frozenset({"disk_full", "storage_unwritable", "storage_failed",
 """Failures of a step that say something of the whole store."""
 CHECK_SECONDS = 30.0
 """How often catalog, store and servers are asked whether they are well."""
+_REST_SECONDS = 1.0
+"""After an operation, until the daemon counts as being at rest."""
 _CONCURRENT_OPERATIONS = 16
 """Operations that run side by side; dumps are bounded by ``backup.workers``, and instances by their own order."""
 
@@ -95,10 +98,11 @@ class App:
             async with asyncio.TaskGroup() as group:
                 queue = group.create_task(self.queue.run(), name="queue")
                 checks = group.create_task(self._check_forever(), name="checks")
+                lifecycle.ready("running")
+                footprint.settle()
                 # What starting made stays to the end: the garbage collector need not look at it again.
                 gc.freeze()
                 gc.enable()
-                lifecycle.ready("running")
                 self.started.set()
                 clean = await lifecycle.run(self.queue)
                 checks.cancel()
@@ -185,8 +189,18 @@ class App:
             _log.warning("catalog.reconciled", **changed)
         catalog.events.subscribe(log_event)
         catalog.events.subscribe(self.metrics.observe)
+        catalog.events.subscribe(self._rest_after)
         catalog.events.subscribe(self._check_after)
         await self.metrics.fill(catalog)
+
+    def _rest_after(self, event: Event) -> None:
+        """Give memory back when the last operation has ended."""
+        if event.name == "operation.finished":
+            self._loop.call_later(_REST_SECONDS, self._rest)
+
+    def _rest(self) -> None:
+        if not self.queue.running:
+            footprint.settle()
 
     async def reload(self) -> None:
         """Read configuration and credentials anew and put them into force as one.
@@ -333,6 +347,7 @@ def _configure_log(settings: Settings) -> None:
 def run_daemon(config_path: Path) -> int:
     """The daemon, from start to stop. Returns the process's exit code."""
     harden()
+    footprint.limit_arenas()
     faults.arm(os.environ.get("VYA_FAULTS", ""))
     try:
         app = App(config_path)

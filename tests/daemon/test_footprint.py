@@ -1,0 +1,64 @@
+"""What a daemon at rest keeps in memory: no library that it may never need, and nothing that it can give back."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+_LATE = ("alembic", "asyncmy", "psycopg", "rich.console", "sqlalchemy.orm", "sqlalchemy.dialects.mysql")
+"""Libraries of megabytes: wanted by migrations, by the first server of a kind, or by nobody."""
+
+_IMPORT = """
+import sys
+from vya_backupd.__main__ import _import_lightly
+_import_lightly()
+import vya_backupd.app
+print(*(name for name in {late!r} if sys.modules.get(name)))
+"""
+
+_GIVE_BACK = """
+import hashlib, pathlib, ssl, sys
+import vya_backupd.app
+from vya_backupd.daemon import footprint
+
+def code():
+    fields = dict(line.split(":") for line in pathlib.Path("/proc/self/status").read_text().splitlines())
+    return int(fields["RssFile"].split()[0])
+
+before = code()
+footprint.settle()
+after = code()
+assert hashlib.sha256(b"abc").hexdigest().startswith("ba7816bf")
+assert ssl.create_default_context()
+print(before, after)
+"""
+
+_WITHOUT = """
+import sys
+{before}
+import vya_backupd.catalog
+from sqlalchemy.ext.asyncio import {wanted}
+print("sqlalchemy.orm" in sys.modules)
+"""
+
+
+def python(program: str) -> str:
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_a_daemon_starts_without_what_it_may_never_need() -> None:
+    assert python(_IMPORT.format(late=_LATE)) == ""
+
+
+def test_code_that_is_given_back_returns_when_called() -> None:
+    before, after = map(int, python(_GIVE_BACK).split())
+    assert after < before
+
+
+def test_the_mapper_is_left_out_unless_somebody_has_it_or_sqlalchemy_is_built_otherwise() -> None:
+    assert python(_WITHOUT.format(before="", wanted="AsyncEngine")) == "False"
+    assert python(_WITHOUT.format(before="import sqlalchemy.ext.asyncio", wanted="AsyncSession")) == "True"
+    otherwise = "import types; sys.modules['sqlalchemy.ext.asyncio.engine'] = types.ModuleType('other')"
+    assert python(_WITHOUT.format(before=otherwise, wanted="AsyncSession")) == "True"
