@@ -17,7 +17,7 @@ POSTGRESQL_RULES = (
     # pg_dump catches SIGTERM and SIGINT, says this, and ends with status 1.
     rule(r"\bpg_\w+: terminated by user", "tool_killed", "Somebody sent the tool a signal.", retryable=True),
     rule(
-        r"password authentication failed|no password supplied|role \".*\" (does not exist|is not permitted to log in)"
+        r"password authentication failed|no password supplied|FATAL: +role \".*\" (does not exist|is not permitted to log in)"
         r"|(peer|ident|gss|ldap|pam|cert|certificate|radius) authentication failed|no pg_hba\.conf entry"
         r"|pg_hba\.conf rejects connection",
         "login_refused",
@@ -29,6 +29,17 @@ POSTGRESQL_RULES = (
         r"|tls alert|private key file|requires a valid client certificate|SSL support is not compiled in",
         "tls_failed",
         HINT_TLS,
+    ),
+    rule(
+        r"ERROR: +role \".*\" does not exist",
+        "restore_failed",
+        "Restore the users of the backed-up server first (restore --globals), or create that role.",
+    ),
+    rule(
+        r"directory \".*\" (does not exist|already in use as a tablespace)|could not set permissions on directory"
+        r"|tablespace \".*\" does not exist|invalid value for parameter \"default_tablespace\"",
+        "restore_failed",
+        "Make the tablespace's folder on the server, owned by its account, or create the tablespace elsewhere by hand.",
     ),
     rule(r"database \".*\" does not exist", "unknown_database", "It may have been dropped or renamed meanwhile."),
     rule(

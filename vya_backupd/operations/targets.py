@@ -15,6 +15,7 @@ from vya_backupd.model.instance import SYSTEM_DATABASES, Instance, ServerFacts
 from vya_backupd.operations.requests import RestoreRequest
 from vya_backupd.operations.site import Site
 from vya_backupd.operations.sources import Source
+from vya_backupd.probe.postgresql import listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,7 @@ async def plan_one(
     target = await look_at(site, instance, database)
     is_globals = source.facts is not None and source.facts.type is BackupType.GLOBALS
     _refuse_unsuitable(source, target, is_globals=is_globals)
+    await refuse_lacking(site, source, target, with_globals=request.globals)
     taken = target.objects > 0
     if taken and not request.overwrite:
         raise TargetError(
@@ -116,6 +118,33 @@ async def plan_one(
         actions=_actions(source, target, taken=taken, is_globals=is_globals),
         warnings=_warnings(source, target),
     )
+
+
+async def refuse_lacking(site: Site, source: Source, target: Target, *, with_globals: bool) -> None:
+    """What a PostgreSQL database needs of its server and does not find there, said before anything is done.
+
+    ``with_globals``: the roles come with the same restore.
+
+    Raises:
+        TargetError: ``target_unsuitable``.
+    """
+    facts = source.facts
+    if facts is None or facts.type is BackupType.GLOBALS or not isinstance(target.engine, PostgreSQL):
+        return
+    roles, extensions = await site.probe.missing(target.instance, facts.properties)
+    lacking = [f"extension {name!r}" for name in extensions]
+    lacking += [] if with_globals else [f"role {name!r}" for name in roles]
+    if lacking:
+        raise TargetError(
+            f"{target.instance.id} lacks what the backup of {facts.database!r} needs: {listed(lacking)}",
+            code="target_unsuitable",
+            hint="Install the packages of the extensions on that server."
+            if extensions
+            else f"Restore the users first: vyactl restore --instance {facts.instance} --globals --latest"
+            f" --target-instance {target.instance.id}",
+            instance=target.instance.id,
+            database=target.database,
+        )
 
 
 async def _refuse_irreplaceable(site: Site, target: Target) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 
 from vya_backupd.engines.globals import GlobalsTarget
 from vya_backupd.model.instance import DatabaseFacts, EngineKind, ServerFacts
@@ -28,6 +29,21 @@ _COUNTS = f"""
            (SELECT count(*) FROM pg_catalog.pg_event_trigger),
            pg_catalog.pg_database_size(pg_catalog.current_database())
 """  # noqa: S608 - constants of this module
+
+
+_ROLES = """
+    WITH here AS (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()),
+    needed AS (
+        SELECT refobjid AS role FROM pg_catalog.pg_shdepend, here
+         WHERE refclassid = 'pg_catalog.pg_authid'::regclass
+           AND (dbid = here.oid OR (classid = 'pg_catalog.pg_database'::regclass AND objid = here.oid))
+        UNION SELECT setrole FROM pg_catalog.pg_db_role_setting, here WHERE setdatabase = here.oid
+    )
+    SELECT rolname FROM pg_catalog.pg_roles WHERE oid IN (SELECT role FROM needed) ORDER BY 1
+"""
+_EXTENSIONS = "SELECT extname FROM pg_catalog.pg_extension WHERE extname <> 'plpgsql' ORDER BY 1"
+_LONGEST_LIST = 8000
+"""Characters; a longer list is not recorded, since it travels in the header of the file, which has an end."""
 
 
 async def server(session: Session) -> ServerFacts:
@@ -96,7 +112,28 @@ async def _properties(session: Session) -> dict[str, str]:
         )
     )[0]
     named = zip(("encoding", "tablespace", "owner", *columns), row, strict=True)
-    return {key: str(value) for key, value in named if value is not None}
+    found = {key: str(value) for key, value in named if value is not None}
+    return found | await _needs(session)
+
+
+async def _needs(session: Session) -> dict[str, str]:
+    """Roles and extensions that a server must have to take the database, as JSON lists."""
+    needs = {}
+    for key, query in (("roles", _ROLES), ("extensions", _EXTENSIONS)):
+        names = json.dumps([str(name) for (name,) in await session.rows(query)])
+        if len(names) <= _LONGEST_LIST:
+            needs[key] = names
+    return needs
+
+
+async def missing(session: Session, properties: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """Of what the properties of a backup name: roles and extensions that this server does not have."""
+    roles = {str(name) for (name,) in await session.rows("SELECT rolname FROM pg_catalog.pg_roles")}
+    offered = {str(name) for (name,) in await session.rows("SELECT name FROM pg_catalog.pg_available_extensions")}
+    return (
+        [name for name in json.loads(properties.get("roles", "[]")) if name not in roles],
+        [name for name in json.loads(properties.get("extensions", "[]")) if name not in offered],
+    )
 
 
 async def _table_warnings(session: Session, relations: Sequence[tuple[object, ...]]) -> list[str]:

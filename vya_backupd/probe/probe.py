@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -89,6 +89,11 @@ class Probe:
             if instance.kind is EngineKind.POSTGRESQL:
                 return await postgresql.globals_target(each)
             return await mysql_family.globals_target(each)
+
+    async def missing(self, instance: Instance, properties: Mapping[str, str]) -> tuple[list[str], list[str]]:
+        """Roles and extensions that a backup with these properties needs and a PostgreSQL server does not have."""
+        async with self._entrance(instance, "listing roles and extensions") as each:
+            return await postgresql.missing(each, properties)
 
     async def content(self, instance: Instance, database: str) -> DatabaseContent:
         """What a database of MySQL or MariaDB is made of: both sides of ``mysql_swap.swap``."""
