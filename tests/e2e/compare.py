@@ -30,6 +30,8 @@ def dump(server: PrivateServer, database: str, *options: str) -> list[str]:
 def globals_dump(server: PrivateServer) -> list[str]:
     """Roles, memberships, settings and tablespaces of a PostgreSQL server; the admin's own rights left out."""
     lines = _lines(server, "pg_dumpall", ["--globals-only"])
+    # Older tools name the folder of a tablespace inside the data directory, which has a number for a name.
+    lines = [re.sub(r"LOCATION 'pg_tblspc/\d+'", "LOCATION ''", line) for line in lines]
     return [line for line in lines if not line.startswith(f"ALTER ROLE {server.admin_user} WITH ")]
 
 
