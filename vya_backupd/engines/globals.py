@@ -11,13 +11,15 @@ class GlobalsTarget:
 
     ``roles``: names that exist (MySQL and MariaDB: as ``user@host``; a MariaDB role has an empty host).
     ``login``: the account that we are logged in as, in the same form; its password and rights stay what they are.
-    ``bootstrap``: PostgreSQL's role number 10, which owns the cluster.
+    ``bootstrap``: PostgreSQL's role number 10, which owns the cluster. ``may_proxy``: whether we may let accounts act
+    for others (MySQL and MariaDB give that right apart from all others).
     """
 
     roles: frozenset[str] = frozenset()
     tablespaces: frozenset[str] = frozenset()
     login: str = ""
     bootstrap: str = ""
+    may_proxy: bool = True
 
 
 @dataclass(frozen=True, slots=True)

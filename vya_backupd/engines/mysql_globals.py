@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vya_backupd.dumpfile.segment import RawSegment
@@ -29,6 +29,7 @@ _NAME = r"(?:`(?:[^`]|``)*`|'(?:[^']|'')*')"
 _ACCOUNT = rf"(?P<user>{_NAME})(?:@(?P<host>{_NAME}))?"
 _CREATE = re.compile(rf"CREATE (?P<what>USER|ROLE)(?: IF NOT EXISTS)? {_ACCOUNT}", re.IGNORECASE)
 _GRANTEE = re.compile(rf" (?:TO|FROM) {_ACCOUNT}(?: |$)")
+_IDENTIFIED = re.compile(r" IDENTIFIED (?:BY PASSWORD|VIA) .*?(?= REQUIRE | WITH |\Z)", re.DOTALL)
 _DEFAULT = re.compile(rf"SET DEFAULT ROLE .* (?:TO|FOR) {_ACCOUNT}$", re.DOTALL)
 
 
@@ -58,6 +59,15 @@ def quoted_account(user: str, host: str) -> str:
     return name if not host else f"{name}@`{host.replace('`', '``')}`"
 
 
+def with_certificate(create_user: str, certificate: Mapping[str, str]) -> str:
+    """CREATE USER as the server shows it, with quotes doubled in what it demands of a certificate: it forgets to."""
+    for key, value in certificate.items():
+        shown = f" {key} '{value}'"
+        escaped = value.replace("\\", "\\\\").replace("'", "''")
+        create_user = create_user.replace(shown, f" {key} '{escaped}'", 1)
+    return create_user
+
+
 def script(accounts: Sequence[Account], kind: EngineKind, server_version: str) -> bytes:
     """The script, with header and end marker."""
     creates: list[str] = []
@@ -69,7 +79,7 @@ def script(accounts: Sequence[Account], kind: EngineKind, server_version: str) -
             if grant.startswith("SET DEFAULT ROLE"):
                 defaults.append(grant)
             elif _grantee(grant) == (account.user, account.host):  # MariaDB lists what roles of roles give, too
-                grants[_reach(grant)].append(grant)
+                grants[_reach(grant)].append(_without_password(grant))
         if account.default_roles:
             names = ", ".join(quoted_account(*role) for role in account.default_roles)
             defaults.append(f"SET DEFAULT ROLE {names} TO {quoted_account(account.user, account.host)}")
@@ -92,6 +102,12 @@ def _create(account: Account) -> str:
         return f"CREATE ROLE IF NOT EXISTS {name}"
     text = without_default_role(account.create)
     return re.sub(r"\ACREATE USER ", "CREATE USER IF NOT EXISTS ", text)
+
+
+def _without_password(grant: str) -> str:
+    """A GRANT without the password that MariaDB repeats in it: set once more, it would not be expired any longer."""
+    found = _IDENTIFIED.search(outside_strings(grant))
+    return grant if found is None else grant[: found.start()] + grant[found.end() :]
 
 
 def _grantee(grant: str) -> tuple[str, str] | None:
@@ -137,12 +153,17 @@ def _fitted(statement: str, target: GlobalsTarget, notes: list[str]) -> list[str
             return []
         if key in target.roles and created["what"].upper() == "USER":
             notes.append(f"account {key} existed and got the recorded password")
-            return [re.sub(r"\ACREATE USER(?: IF NOT EXISTS)? ", "ALTER USER ", statement)]
+            altered = re.sub(r"\ACREATE USER(?: IF NOT EXISTS)? ", "ALTER USER ", statement)
+            # MariaDB does not show what is usual; a lock that is set here would stay.
+            return [altered if " ACCOUNT " in outside_strings(altered) else f"{altered} ACCOUNT UNLOCK"]
         return [statement]
     default = _DEFAULT.match(statement)
     grantee = _grantee(statement) if default is None else (_plain(default["user"]), _plain(default["host"]))
     key = "@".join(grantee or ("", ""))
-    if key == target.login or (statement.startswith("GRANT PROXY") and key in target.roles):
+    if key == target.login:
+        return []
+    if statement.startswith("GRANT PROXY ") and not target.may_proxy:
+        notes.append(f"account {key} may not act for another here: the account that restores may not grant PROXY")
         return []
     return [statement]
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from vya_backupd.engines.globals import GlobalsTarget
-from vya_backupd.engines.mysql_globals import SYSTEM_ACCOUNTS, Account, quoted_account, script
+from vya_backupd.engines.mysql_globals import SYSTEM_ACCOUNTS, Account, quoted_account, script, with_certificate
 from vya_backupd.engines.tools import parse_numbers
 from vya_backupd.model.instance import DatabaseFacts, EngineKind, ServerFacts
 from vya_backupd.probe.connect import Row, Session
@@ -15,6 +15,7 @@ from vya_backupd.probe.postgresql import listed
 _TRANSACTIONAL = frozenset({"INNODB", "ROCKSDB", "TOKUDB", "XTRADB", "NDBCLUSTER"})
 _NEEDED = ("SELECT", "SHOW VIEW", "TRIGGER", "EVENT")
 _GRANT = re.compile(r"GRANT (?P<rights>.+?) ON (?P<on>\S.*?) TO ", re.DOTALL)
+_PROXY = re.compile(r"GRANT PROXY ON (?:``@``|''@''|''@'%'|``@`%`) TO .* WITH GRANT OPTION")
 _SHORTEST_WRITE_TIMEOUT = 60
 
 
@@ -166,7 +167,7 @@ async def _mysql_accounts(session: Session) -> list[Account]:
     accounts = []
     for user, host in await session.rows("SELECT User, Host FROM mysql.user ORDER BY User, Host"):
         if user not in SYSTEM_ACCOUNTS:
-            create, grants = await _told(session, quoted_account(user, host))
+            create, grants = await _told(session, user, host)
             accounts.append(Account(user, host, create, grants, tuple(defaults.get((user, host), ()))))
     return accounts
 
@@ -182,13 +183,28 @@ async def _mariadb_accounts(session: Session) -> list[Account]:
             grants = [str(line) for (line,) in await session.run(f"SHOW GRANTS FOR {name}")]
             accounts.append(Account(user, "", None, tuple(grants)))
         else:
-            accounts.append(Account(user, host, *await _told(session, quoted_account(user, host))))
+            accounts.append(Account(user, host, *await _told(session, user, host)))
     return accounts
 
 
-async def _told(session: Session, name: str) -> tuple[str, tuple[str, ...]]:
+async def _certificate(session: Session, user: str, host: str) -> dict[str, str]:
+    """What an account's client certificate must say."""
+    row = (
+        await session.rows(
+            "SELECT CAST(x509_subject AS CHAR), CAST(x509_issuer AS CHAR), CAST(ssl_cipher AS CHAR) FROM mysql.user"
+            " WHERE User = :user AND Host = :host",
+            user=user,
+            host=host,
+        )
+    )[0]
+    return {key: str(value) for key, value in zip(("SUBJECT", "ISSUER", "CIPHER"), row, strict=True) if value}
+
+
+async def _told(session: Session, user: str, host: str) -> tuple[str, tuple[str, ...]]:
     """CREATE USER and grants of an account."""
+    name = quoted_account(user, host)
     create = str((await session.run(f"SHOW CREATE USER {name}"))[0][0])
+    create = with_certificate(create, await _certificate(session, user, host))
     grants = tuple(str(line) for (line,) in await session.run(f"SHOW GRANTS FOR {name}"))
     return create, grants
 
@@ -197,4 +213,6 @@ async def globals_target(session: Session) -> GlobalsTarget:
     """Accounts that exist, and who we are."""
     rows = await session.rows("SELECT User, Host FROM mysql.user")
     login = str(await session.value("SELECT CURRENT_USER()"))
-    return GlobalsTarget(roles=frozenset(f"{user}@{host}" for user, host in rows), login=login)
+    ours = [str(line) for (line,) in await session.run("SHOW GRANTS")]
+    may_proxy = any(_PROXY.match(line) for line in ours)
+    return GlobalsTarget(roles=frozenset(f"{user}@{host}" for user, host in rows), login=login, may_proxy=may_proxy)
