@@ -114,7 +114,8 @@ def test_a_failure_before_the_exchange_leaves_the_original_alone(place: Place, p
 
 
 def test_killed_at_any_step_one_command_brings_the_original_back(place: Place) -> None:
-    exchanged, share = [], 0.0
+    exchanged: list[bool] = []
+    share = 0.0
     while share < 1:
         steps = place.product.events("restore.swap_begins")[-1]["steps"] if exchanged else 1
         place.kill_at(f"restore.swap_step=kill@{max(1, int(steps * share))}")
