@@ -119,7 +119,7 @@ def _create(connection: psycopg.Connection, table: Table) -> None:
     columns = sql.SQL(", ").join(
         sql.SQL("{} {} {}").format(
             sql.Identifier(column.name),
-            sql.SQL(column.type),  # type: ignore[arg-type]  # one of our own
+            sql.SQL(column.type),  # one of our own
             sql.SQL("" if column.default is None else "DEFAULT {}").format(sql.Literal(column.default)),
         )
         for column in table.columns
