@@ -156,3 +156,22 @@ def test_a_failing_publication_is_taken_back_and_the_first_failure_told(scene: S
         assert point in step["error"]["message"]
         scene.arm("")
     scene.succeeded(scene.control.back_up())
+
+
+def test_backups_that_are_all_gone_at_once_stay_listed(scene: Scene) -> None:
+    """A start before the backup file system is mounted must not empty the index."""
+    backup_id, _ = backed_up(scene)
+    listed = {each["id"] for each in scene.control.ask("GET", "/v1/backups")["backups"]}
+    assert backup_id in listed
+    base, elsewhere = scene.product.base_path, scene.product.root / "unmounted"
+    scene.product.stop()
+    base.rename(elsewhere)
+    base.mkdir()
+    scene.product.start()
+    assert {each["id"] for each in scene.control.ask("GET", "/v1/backups")["backups"]} == listed
+    assert scene.product.events("store.all_backups_missing")
+    scene.product.stop()
+    base.rmdir()
+    elsewhere.rename(base)
+    scene.product.start()
+    assert {each["id"] for each in scene.control.ask("GET", "/v1/backups")["backups"]} == listed

@@ -10,6 +10,8 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
+import structlog
+
 from vya_backupd.errors import VyaError
 from vya_backupd.model.backup import StoredBackup
 from vya_backupd.model.event import Event
@@ -18,6 +20,8 @@ from vya_backupd.operations.site import Site
 from vya_backupd.operations.work import Work
 from vya_backupd.pipeline.verify import VerifyTerms, verify
 from vya_backupd.storage import Damaged, Orphan
+
+_log = structlog.get_logger("vya.rebuild")
 
 STEP = ("store", "catalog")
 """The one step of a rebuild."""
@@ -88,7 +92,9 @@ async def reconcile(site: Site) -> dict[str, Any]:
     """Bring a whole catalog to what the store holds, for the start of the daemon. Returns what was changed, if anything.
 
     A crash leaves three things behind: a file without its manifest, a backup that was published and never recorded, and
-    a row whose backup was deleted. A row also goes when its file lost the manifest and cannot prove itself. Files that do not prove themselves are passed over: ``catalog rebuild`` reports them.
+    a row whose backup was deleted. A row also goes when its file lost the manifest and cannot prove itself. Files that
+    do not prove themselves are passed over: ``catalog rebuild`` reports them. When every backup is gone at once, the
+    file system is more likely not mounted than emptied: then no row goes, until ``catalog rebuild`` is asked for.
     """
     known = await site.catalog.backups.paths()
     entries = await asyncio.to_thread(lambda: list(site.store.list(known=set(known.values()))))
@@ -103,9 +109,10 @@ async def reconcile(site: Site) -> dict[str, Any]:
         if stored is not None:
             await site.catalog.backups.record(stored, _event(site, "backup.adopted", stored))
             adopted.append(stored.path)
-    gone = [
-        backup_id for backup_id, path in known.items() if path in broken or not site.store.absolute(path).exists()
-    ]
+    gone = [backup_id for backup_id, path in known.items() if path in broken or not site.store.absolute(path).exists()]
+    if gone and len(gone) == len(known) and not adopted:
+        _log.error("store.all_backups_missing", base_path=str(site.store.base_path), backups=len(gone))
+        return {}
     for backup_id in gone:
         await site.catalog.backups.remove(
             backup_id, Event("backup.vanished", site.now(), data={"backup_id": backup_id})
