@@ -43,8 +43,10 @@ class EventSilencer:
         """
         if section is Section.POST and text[:200].lstrip(b"-\n ").startswith(_HEADING.lstrip(b"- ")):
             self._object = number
-        if number != self._object:
-            return text
+        return text if number != self._object else self.silence(text)
+
+    def silence(self, text: bytes) -> bytes:
+        """Whole statements, with every event in them disabled."""
         return _BLOCK.sub(self._disabled, text)
 
     def _disabled(self, found: re.Match[bytes]) -> bytes:

@@ -103,7 +103,7 @@ class RestoreHandler:
             await work.step_started(*where)
             try:
                 with in_use(self._site, source):
-                    result = await verify_source(self._site, work, source, where)
+                    result = await verify_source(self._site, work, source, where, to_restore=True)
                 detail = {"dry_run": True, "file": str(source.path), "raw_size_bytes": result.raw_size}
                 await work.step_finished(*where, State.SUCCEEDED, detail=detail)
             except VyaError as error:
@@ -168,7 +168,7 @@ class _Run:
         await self._work.step_started(*where)
         try:
             with in_use(self._site, self._plan.source):
-                await verify_source(self._site, self._work, self._plan.source, where)
+                await verify_source(self._site, self._work, self._plan.source, where, to_restore=True)
                 self._detail = await self._restorer.run()
         except VyaError as error:
             await self._fail(error)

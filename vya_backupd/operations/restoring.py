@@ -19,6 +19,7 @@ import structlog
 from vya_backupd import faults
 from vya_backupd.dumpfile.reader import Walk
 from vya_backupd.engines.mysql_events import EventSilencer
+from vya_backupd.engines.mysql_foreign import ForeignText
 from vya_backupd.errors import ServerError, ToolError, VyaError
 from vya_backupd.model.backup import BackupType
 from vya_backupd.model.instance import EngineKind
@@ -121,7 +122,11 @@ class Restorer:
         target = self._target
         command = target.engine.client_command(target.instance, database, target.tools, target.server)
         silencer = EventSilencer() if self._events_wait(database) else None
-        terms = RestoreTerms(watch=lambda raw, _: self._tell("restoring", raw), rewrite=silencer)
+        terms = RestoreTerms(
+            watch=lambda raw, _: self._tell("restoring", raw),
+            rewrite=silencer,
+            fit_foreign=None if target.instance.kind is EngineKind.POSTGRESQL else ForeignText(silencer),
+        )
         async with self._site.spawner.start(command, stdin="pipe") as process:
             fd = process.take_stdin()
             try:

@@ -135,8 +135,13 @@ class VerifyHandler:
             await site.catalog.backups.set_manifest(stored, event)
 
 
-async def verify_source(site: Site, work: Work, source: Source, where: tuple[str, str]) -> VerifyResult:
-    """Read one file wholly. Raises IntegrityError, naming the file and the place."""
+async def verify_source(
+    site: Site, work: Work, source: Source, where: tuple[str, str], *, to_restore: bool = False
+) -> VerifyResult:
+    """Read one file wholly. Raises IntegrityError, naming the file and the place.
+
+    ``to_restore``: a foreign dump that chooses its own database is refused (UsageError).
+    """
     expected = source.manifest.raw_size_bytes if source.manifest else 0
 
     def tell(raw: int, read: int) -> None:
@@ -145,7 +150,8 @@ async def verify_source(site: Site, work: Work, source: Source, where: tuple[str
     try:
         await asyncio.to_thread(_check_sidecar, source)
         check_tail = _tail_check(site, source, where)
-        terms = VerifyTerms(source.manifest, check_tail, tell, endmarks.begins_like_a_dump)
+        lines = endmarks.refuse_to_lead_away if to_restore else None
+        terms = VerifyTerms(source.manifest, check_tail, tell, endmarks.begins_like_a_dump, lines)
         return await verify(source.path, site.pool, terms)
     except VyaError as error:
         raise describe_place(error, source) from None

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from vya_backupd.dumpfile.reader import Member, Walk, inflate, members
 from vya_backupd.dumpfile.segment import SMALLEST_HEADER, MemberKind, looks_labelled
@@ -29,13 +30,24 @@ _AHEAD = 4
 _WATCH_INTERVAL = 0.1
 
 
+class Fitting(Protocol):
+    """Changes the text of a foreign file on its way."""
+
+    def feed(self, text: bytes) -> bytes:
+        """Take a piece; give back what can be passed on."""
+
+    def finish(self) -> bytes:
+        """Give back the rest."""
+
+
 @dataclass(frozen=True, slots=True)
 class RestoreTerms:
     """What a restore is told beforehand.
 
     ``before`` and ``after`` are SQL sent around the dump. ``sections``: only these (of a labelled file; None: all).
     ``watch(raw_bytes, file_bytes)`` is called from a thread, a few times per second. ``rewrite(section, object, text)``
-    gives the text that the client gets instead of a segment's, in the order of the dump (of a labelled file).
+    gives the text that the client gets instead of a segment's, in the order of the dump; ``fit_foreign`` does so for a
+    file without labels.
     """
 
     before: bytes = b""
@@ -43,6 +55,7 @@ class RestoreTerms:
     sections: frozenset[Section] | None = None
     watch: Callable[[int, int], None] | None = None
     rewrite: Rewrite | None = None
+    fit_foreign: Fitting | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +86,7 @@ def _restore(
     walk, done, tail, watched_at = Walk(), 0, b"", 0.0
     with open_source(path) as source:
         client.write(terms.before)
-        for text, offset in texts(source, pool, walk, terms.sections, terms.rewrite):
+        for text, offset in _fitted(source, pool, walk, terms):
             stop.check()
             client.write(text)
             done += len(text)
@@ -85,6 +98,18 @@ def _restore(
         if terms.watch is not None:
             terms.watch(done, source.size)
     return RestoreResult(done, tail, walk.facts)
+
+
+def _fitted(
+    source: FileSource, pool: ThreadPoolExecutor, walk: Walk, terms: RestoreTerms
+) -> Iterator[tuple[bytes, int]]:
+    fitting = terms.fit_foreign
+    if fitting is None or looks_labelled(source.read_at(0, SMALLEST_HEADER)):
+        yield from texts(source, pool, walk, terms.sections, terms.rewrite)
+        return
+    for text, offset in foreign_text(source):
+        yield fitting.feed(text), offset
+    yield fitting.finish(), source.size
 
 
 def texts(

@@ -28,6 +28,7 @@ TailCheck = Callable[[bytes], str | None]
 """Looks at the last ``TAIL`` bytes of dump text; says what is wrong with them, or None."""
 _HEAD = 64 * 1024
 """Bytes of a foreign file's text in which a dump tool must have said what it is."""
+_LONGEST_LINE = 4096
 _AHEAD = 6
 _WATCH_INTERVAL = 0.1
 
@@ -39,12 +40,14 @@ class VerifyTerms:
     ``manifest``: the one to compare with; None: the file must prove itself. ``check_tail``: whether the dump's end is
     its end. ``watch(raw_bytes, file_bytes)`` is called from a thread, a few times per second. ``check_head``: whether a
     foreign file begins like a dump; asked only when its end is wrong, to tell a broken dump from no dump at all.
+    ``check_lines``: looks at whole lines of a foreign file, and raises what it has against them.
     """
 
     manifest: Manifest | None = None
     check_tail: TailCheck | None = None
     watch: Callable[[int, int], None] | None = None
     check_head: Callable[[bytes], bool] | None = None
+    check_lines: Callable[[bytes], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +160,11 @@ class _Verify:
             raise damaged(f"the end of {self._path.name}", wrong, "incomplete_file")
 
     def _run_foreign(self, source: FileSource) -> VerifyResult:
-        offset, head = 0, b""
+        offset, head, line = 0, b"", b""
         for text, offset in foreign_text(source):
             self._stop.check()
             head = head or text[:_HEAD]
+            line = self._look_at_lines(line, text)
             self._raw_size += len(text)
             self._tail = (self._tail + text[-TAIL:])[-TAIL:]
             self._report(offset)
@@ -173,6 +177,14 @@ class _Verify:
             message = f"{self._path.name} is no dump of PostgreSQL, MySQL or MariaDB"
             raise IntegrityError(message, code="not_a_dump", hint=hint) from error
         return VerifyResult(source.size, self._raw_size, 0, "", self._tail, None)
+
+    def _look_at_lines(self, begun: bytes, text: bytes) -> bytes:
+        """Let whole lines be checked; the beginning of the one that is not whole, as far as it can matter."""
+        if self._terms.check_lines is None:
+            return b""
+        end = text.rfind(b"\n") + 1
+        self._terms.check_lines(begun + text[:end])
+        return (begun + text[end:] if end == 0 else text[end:])[:_LONGEST_LINE]
 
     def _report(self, offset: int, *, last: bool = False) -> None:
         watch, moment = self._terms.watch, time.monotonic()
