@@ -1,0 +1,119 @@
+"""Dumps that scripts left behind, and files that must not be taken, on MySQL and MariaDB."""
+
+from __future__ import annotations
+
+import gzip
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ServerPool, _labels, require_spec
+from tests.e2e.compare_mysql import Pair, assert_same, option_file, running_pair
+from vya_backupd.testing.product import Product, Ran, instance
+from vya_backupd.testing.servers import PrivateServer
+
+SHOP = "foreign shop"
+_SCHEMA = """
+CREATE TABLE t (id int PRIMARY KEY AUTO_INCREMENT, v varchar(50) CHARACTER SET utf8mb4);
+INSERT INTO t (v) VALUES ('a'), ('🦄'), (NULL), ('-- Dump completed');
+CREATE VIEW w AS SELECT * FROM t;
+CREATE TRIGGER tr BEFORE INSERT ON t FOR EACH ROW SET NEW.v = 'triggered';
+CREATE DEFINER=somebody@`%` EVENT ev ON SCHEDULE EVERY 1 SECOND DO INSERT INTO t (v) VALUES ('ran');
+"""
+
+
+def dumped(server: PrivateServer, *options: str) -> bytes:
+    """What the server's own tool writes."""
+    with option_file(server) as login:
+        command = [str(server.tools["dump"]), f"--defaults-file={login}", "--routines", "--events", *options]
+        return subprocess.run(command, capture_output=True, check=True).stdout
+
+
+@pytest.fixture(scope="module", params=_labels("mariadb", "mysql"))
+def pair(
+    request: pytest.FixtureRequest, server_pool: ServerPool, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Pair]:
+    one = server_pool.get(request.param)
+    one.drop_database(SHOP)
+    one.create_database(SHOP)
+    one.sql("SET GLOBAL event_scheduler = OFF")
+    one.sql(_SCHEMA, SHOP)
+    with running_pair(one, tmp_path_factory.mktemp("foreign")) as each:
+        yield each
+    one.drop_database(SHOP)
+
+
+def restore(pair: Pair, file: Path, *more: str) -> Ran:
+    return pair.product.ctl("restore", "--file", str(file), "--target-instance", "two", "--output", "json", *more)
+
+
+def error_of(ran: Ran) -> dict[str, Any]:
+    said = ran.json
+    failed = [step["error"] for step in said.get("steps", []) if step["error"]]
+    return dict(failed[0] if failed else said.get("error") or said["operation"]["error"])
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_script_s_dump_is_restored(pair: Pair, tmp_path: Path, packed: bool) -> None:
+    text, name = dumped(pair.one, SHOP), f"scripted {packed}"
+    file = tmp_path / ("shop.sql.gz" if packed else "shop.sql")
+    file.write_bytes(gzip.compress(text) if packed else text)
+    ran = restore(pair, file, "--target-database", name)
+    assert ran.code == 0, ran.err
+    assert_same(pair.one, SHOP, pair.two, name, events_off=True)
+
+
+def test_a_dump_that_was_cut_off_is_refused(pair: Pair, tmp_path: Path) -> None:
+    text = dumped(pair.one, SHOP)
+    plain, packed = tmp_path / "cut.sql", tmp_path / "cut.sql.gz"
+    plain.write_bytes(text[: -len(b"-- Dump completed on 2026-01-01  0:00:00\n") - 30])
+    packed.write_bytes(gzip.compress(text)[:-9])
+    for file in (plain, packed):
+        ran = restore(pair, file, "--target-database", "cut off")
+        assert (ran.code, error_of(ran)["code"]) in {(5, "incomplete_file"), (5, "damaged_file"), (5, "dump_incomplete")}
+    assert ("cut off",) not in pair.two.sql("SHOW DATABASES")
+
+
+def test_a_dump_that_chooses_its_own_database_is_refused(pair: Pair, tmp_path: Path) -> None:
+    pair.two.drop_database(SHOP)
+    file = tmp_path / "named.sql"
+    file.write_bytes(dumped(pair.one, "--databases", SHOP))
+    ran = restore(pair, file, "--target-database", "elsewhere")
+    error = error_of(ran)
+    assert ran.code in (2, 5), ran.out
+    assert "USE" in error["message"]
+    assert "--databases" in error["hint"]
+    names = pair.two.sql("SHOW DATABASES")
+    assert (SHOP,) not in names
+    assert ("elsewhere",) not in names
+
+
+def test_rows_that_look_like_use_are_rows(pair: Pair, tmp_path: Path) -> None:
+    pair.one.sql("CREATE TABLE u (v text); INSERT INTO u VALUES ('\\nUSE `mysql`;\\nCREATE DATABASE x;')", SHOP)
+    file = tmp_path / "rows.sql"
+    file.write_bytes(dumped(pair.one, SHOP, "u"))
+    pair.one.sql("DROP TABLE u", SHOP)
+    ran = restore(pair, file, "--target-database", "rows")
+    assert ran.code == 0, ran.err
+
+
+def test_the_other_vendor_s_backup_is_refused(server_pool: ServerPool, tmp_path: Path) -> None:
+    servers = [server_pool.get(require_spec(kind).label) for kind in ("mariadb", "mysql")]
+    name = f"crossed {tmp_path.name}"
+    for server in servers:
+        server.create_database(name)
+        server.sql("CREATE TABLE t (a int)", name)
+    entries = [instance(server, server.kind, database=[name]) for server in servers]
+    with Product(tmp_path / "product", entries, servers=servers) as product:
+        product.ok("backup")
+        for one, other in (("mariadb", "mysql"), ("mysql", "mariadb")):
+            ran = product.ctl(
+                "restore", "--instance", one, "--database", name, "--latest",
+                "--target-instance", other, "--target-database", "never", "--output", "json",
+            )  # fmt: skip
+            assert (ran.code, error_of(ran)["code"]) == (6, "target_unsuitable")
+    for server in servers:
+        server.drop_database(name)
