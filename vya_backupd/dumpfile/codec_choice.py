@@ -21,13 +21,13 @@ from vya_backupd.dumpfile.segment import RawSegment
 
 BOUND = 1.02
 """What is promised: size of a file against ``gzip -N`` of the same text."""
-TARGET = 1.015
+TARGET = 1.016
 """What is aimed at: samples err by half a percent."""
 _CAUTIOUS = 1.009
 """What is aimed at in data that changes within a segment, where samples err more."""
 _TIGHTEST = 0.985
 """An account overdrawn by many tiny objects is not repaid with slowness beyond this."""
-_ENOUGH = 1.014
+_ENOUGH = 1.015
 """Slower rungs than one of this ratio are not even tried, unless the account is overdrawn."""
 _MEMBER_OVERHEAD = 60
 _SLICES = 12
@@ -41,8 +41,8 @@ _SMALLEST_SAMPLED = 160 << 10
 _PROBE = 4 << 10
 _GOLDEN = 0.618034
 _DRIFT = 0.12
-_HORIZON = 0.2
-"""Savings are spread over what is to come, of which this share of what has passed is a guess."""
+_HORIZON = 0.1
+"""Savings are spread over what is to come, guessed to be this share of what has passed."""
 _LONGEST_TRUST = 32
 _TYPICAL_DENSITY = 0.22
 _FAST, _NEARLY = LADDER[:2]
