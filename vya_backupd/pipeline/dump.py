@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from vya_backupd.dumpfile.codec import Deflated, deflate
+from vya_backupd.dumpfile.codec import Codec, Deflated, deflate
 from vya_backupd.dumpfile.codec_choice import CodecChooser
 from vya_backupd.dumpfile.seal import Closing
 from vya_backupd.dumpfile.segment import RawSegment
@@ -34,7 +34,8 @@ from vya_backupd.pipeline.stop import Stop, run_in_thread
 Watch = Callable[[int, int], None]
 """``watch(raw_bytes, file_bytes)``: how far it is; called from a thread, a few times per second."""
 _WATCH_INTERVAL = 0.1
-_IN_FLIGHT = 8
+_IN_FLIGHT = 5
+"""Segments of one dump between scanner and file. More would only wait: the pool has a thread for each core."""
 _LARGEST_HEADER = 16 << 20
 """Bytes. A dump that has not ended its header by then has none; its facts are stamped, and memory stays bounded."""
 
@@ -238,7 +239,7 @@ class _Dump:
         for segment in held:
             self._slots.acquire()
             self._stop.check()
-            self._queue.put(_Promise(segment, self._pool.submit(deflate, segment, self._codec.choose(segment))))
+            self._queue.put(_Promise(segment, self._pool.submit(_pack, segment, self._codec.choose(segment))))
 
     def _report(self, *, last: bool = False) -> None:
         watch, moment = self._terms.watch, time.monotonic()
@@ -263,9 +264,14 @@ class _Dump:
 
     def _member(self, item: BackupFacts | _Promise | Closing) -> bytes:
         if isinstance(item, _Promise):
-            deflated = item.deflated.result()
-            item.segment.parts.clear()
-            return self._file.add(item.segment, deflated)
+            return self._file.add(item.segment, item.deflated.result())
         if isinstance(item, BackupFacts):
             return self._file.first(item)
         return self._file.last(item)
+
+
+def _pack(segment: RawSegment, codec: Codec) -> Deflated:
+    """Compress, and let go of the text."""
+    deflated = deflate(segment, codec)
+    segment.parts.clear()
+    return deflated
