@@ -240,6 +240,7 @@ class App:
                     troubles.append(f"{error.code}: {error.message}")
             self.service.troubles = tuple(troubles)
             await self.service.refresh()
+            self._rest()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CHECK_SECONDS):
                     await self._check_wanted.wait()

@@ -36,7 +36,7 @@ def settle() -> None:
 
 
 def _code() -> Iterator[tuple[int, int]]:
-    """Start and size of each executable mapping of a file of which no page was changed in memory."""
+    """Start and size of each mapping of a file that cannot be written to, and of which no page was changed before."""
     try:
         lines = _SMAPS.read_text().splitlines()
     except OSError:
@@ -46,6 +46,6 @@ def _code() -> Iterator[tuple[int, int]]:
         first, _, rest = line.partition(" ")
         if not first.endswith(":"):
             start, end = (int(part, 16) for part in first.split("-"))
-            mapping = (start, end - start) if rest.startswith("r-xp") and "/" in rest else None
+            mapping = (start, end - start) if rest.startswith(("r-xp", "r--p")) and "/" in rest else None
         elif first == "Anonymous:" and mapping is not None and rest.split()[0] == "0":
             yield mapping
