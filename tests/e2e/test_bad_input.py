@@ -246,8 +246,11 @@ def _configured(**changes: Any) -> Spoil:
     return spoil
 
 
-def _credentials(edit: Callable[[Path], None]) -> Spoil:
-    return lambda product: edit(Path(product.settings["credentials"]["file"]))
+def _credentials(edit: Callable[[Path], object]) -> Spoil:
+    def spoil(product: Product) -> None:
+        edit(Path(product.settings["credentials"]["file"]))
+
+    return spoil
 
 
 def _renamed_host(path: Path) -> None:
@@ -300,9 +303,9 @@ def _unwritable(product: Product) -> None:
 STARTS: dict[str, tuple[Spoil, str, int]] = {
     "no credentials": (_credentials(lambda path: path.unlink()), "credentials_not_found", 78),
     "credentials that others read": (_credentials(lambda path: path.chmod(0o644)), "credentials_mode", 78),
-    "credentials that are garbage": (_credentials(lambda path: path.write_text("{") and None), "invalid_credentials", 78),
+    "credentials that are garbage": (_credentials(lambda path: path.write_text("{")), "invalid_credentials", 78),
     "plain credentials": (
-        _credentials(lambda path: path.write_text(path.read_text().replace("gAAAA", "plain")) and None),
+        _credentials(lambda path: path.write_text(path.read_text().replace("gAAAA", "plain"))),
         "invalid_credentials",
         78,
     ),

@@ -269,8 +269,12 @@ def _provoke_plain_credentials(product: Product, told: Told) -> None:
         assert told.ran(product.ctl("config", "validate", "--output", "json")).code == 78
         refused = len(product.events("config.reload_refused"))
         product.signal(signal.SIGHUP)
-        until(lambda count=refused: len(product.events("config.reload_refused")) > count)
+        until(_more_than(product, refused))
     place.write_bytes(good)
+
+
+def _more_than(product: Product, count: int) -> Callable[[], bool]:
+    return lambda: len(product.events("config.reload_refused")) > count
 
 
 def until(condition: Callable[[], Any], seconds: float = 30) -> Any:

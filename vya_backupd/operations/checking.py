@@ -50,12 +50,12 @@ def _rows_by_table(manifest: Manifest) -> dict[str, int | None]:
 
 async def _compare_rows(site: Site, target: Target, database: str, expected: dict[str, int]) -> None:
     queries = await _counting_queries(site, target, database)
-    for name, rows in expected.items():
-        if name not in queries:
-            continue
-        found = await site.probe.number(target.instance, queries[name], database)
-        if found != rows:
-            raise _mismatch(f"{name} has {found} rows after the restore, {rows} were backed up", target, database)
+    names = [name for name in expected if name in queries]
+    counted = await site.probe.numbers(target.instance, [queries[name] for name in names], database)
+    for name, found in zip(names, counted, strict=True):
+        if found != expected[name]:
+            what = f"{name} has {found} rows after the restore, {expected[name]} were backed up"
+            raise _mismatch(what, target, database)
 
 
 async def _counting_queries(site: Site, target: Target, database: str) -> dict[str, str]:
