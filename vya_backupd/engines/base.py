@@ -32,9 +32,16 @@ class Engine(Protocol):
         """
 
     def dump_command(
-        self, instance: Instance, database: str, tools: Toolset, server: ServerFacts, *, lock_wait: int = 60
+        self,
+        instance: Instance,
+        database: str,
+        tools: Toolset,
+        server: ServerFacts,
+        *,
+        lock_wait: int = 60,
+        leave_out: Sequence[str] = (),
     ) -> Command:
-        """Dump one database to standard output; wait ``lock_wait`` seconds for a lock."""
+        """Dump one database, without the views ``leave_out``, to standard output; wait ``lock_wait`` s for a lock."""
 
     def globals_command(self, instance: Instance, tools: Toolset, *, passwords: bool = True) -> Command | None:
         """Dump users and grants to standard output; None where SQL does it (``probe.globals_script``).
@@ -59,8 +66,15 @@ class Engine(Protocol):
     def client_command(self, instance: Instance, database: str | None, tools: Toolset, server: ServerFacts) -> Command:
         """Run the SQL on standard input, in one session, and stop at the first error."""
 
-    def scanner(self, segment_size: int, *, want_hash: bool = True, database: str = "") -> Scanner:
-        """A scanner for the output of ``dump_command`` for this database."""
+    def scanner(
+        self,
+        segment_size: int,
+        *,
+        want_hash: bool = True,
+        database: str = "",
+        left_out: Sequence[tuple[str, str]] = (),
+    ) -> Scanner:
+        """A scanner for the output of ``dump_command`` for this database, which keeps the text of views left out."""
 
     def globals_scanner(self, segment_size: int) -> Scanner:
         """A scanner for the output of ``globals_command`` or ``probe.globals_script``."""

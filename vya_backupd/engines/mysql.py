@@ -50,7 +50,14 @@ class MySQL:
         return Toolset(chosen[0], chosen[1])
 
     def dump_command(
-        self, instance: Instance, database: str, tools: Toolset, server: ServerFacts, *, lock_wait: int = 60
+        self,
+        instance: Instance,
+        database: str,
+        tools: Toolset,
+        server: ServerFacts,
+        *,
+        lock_wait: int = 60,
+        leave_out: Sequence[str] = (),
     ) -> Command:
         """One transaction, everything in it, in a form that any database name can take.
 
@@ -62,7 +69,8 @@ class MySQL:
             "--skip-add-locks", "--skip-disable-keys", "--no-tablespaces", "--tz-utc", "--skip-dump-date",
             "--default-character-set=utf8mb4", _PACKET, *self._dump_extras(tools.dump, lock_wait),
         )  # fmt: skip
-        return self._command(instance, tools.dump, (*arguments, "--", database))
+        without = (f"--ignore-table={database}.{view}" for view in leave_out)
+        return self._command(instance, tools.dump, (*arguments, *without, "--", database))
 
     def globals_command(self, instance: Instance, tools: Toolset, *, passwords: bool = True) -> Command | None:
         """None: users and grants are read with SQL, by ``probe.globals_script``."""
@@ -90,9 +98,19 @@ class MySQL:
         chosen = () if database is None else (f"--database={database}",)
         return self._command(instance, tools.client, (*arguments, _PACKET, init, *self._client_extras(), *chosen))
 
-    def scanner(self, segment_size: int, *, want_hash: bool = True, database: str = "") -> Scanner:
+    def scanner(
+        self,
+        segment_size: int,
+        *,
+        want_hash: bool = True,
+        database: str = "",
+        left_out: Sequence[tuple[str, str]] = (),
+    ) -> Scanner:
         """A scanner for the dump, which adds ``HEADER_SUFFIX`` and leaves the database's own name out."""
-        return MysqlScanner(segment_size, want_hash=want_hash, header_suffix=HEADER_SUFFIX, database=database)
+        kept = b"".join(_as_comment(view, text) for view, text in left_out)
+        return MysqlScanner(
+            segment_size, want_hash=want_hash, header_suffix=HEADER_SUFFIX, database=database, appendix=kept
+        )
 
     def globals_scanner(self, segment_size: int) -> Scanner:
         """A scanner for the text that ``mysql_globals.script`` makes."""
@@ -181,3 +199,8 @@ class MySQL:
             code="tool_missing",
             hint=f"Install {self._package} {release}, or name the program as {key} in config.yaml.",
         )
+
+
+def _as_comment(view: str, text: str) -> bytes:
+    lines = f"View {sql.quote(view)}, which the server could not resolve:\n{text}".splitlines()
+    return "".join(f"-- {line}\n" for line in ["", *lines, ""]).encode("utf-8", "backslashreplace")

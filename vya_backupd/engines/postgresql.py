@@ -42,7 +42,14 @@ class PostgreSQL:
         return Toolset(dump, client, best(installed, ToolRole.GLOBALS, self.kind, wanted))
 
     def dump_command(
-        self, instance: Instance, database: str, tools: Toolset, server: ServerFacts, *, lock_wait: int = 60
+        self,
+        instance: Instance,
+        database: str,
+        tools: Toolset,
+        server: ServerFacts,
+        *,
+        lock_wait: int = 60,
+        leave_out: Sequence[str] = (),
     ) -> Command:
         """``pg_dump --format=plain`` in the database's own encoding."""
         arguments = ("--format=plain", f"--lock-wait-timeout={lock_wait * 1000}")
@@ -84,7 +91,14 @@ class PostgreSQL:
         arguments = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null", "--file=-")
         return self._command(instance, database or sql.MAINTENANCE, tools.client, arguments, server)
 
-    def scanner(self, segment_size: int, *, want_hash: bool = True, database: str = "") -> Scanner:
+    def scanner(
+        self,
+        segment_size: int,
+        *,
+        want_hash: bool = True,
+        database: str = "",
+        left_out: Sequence[tuple[str, str]] = (),
+    ) -> Scanner:
         """A scanner for pg_dump's plain format."""
         return PostgresqlScanner(segment_size, want_hash=want_hash)
 
@@ -130,6 +144,10 @@ class PostgreSQL:
     def exists_sql(self, database: str) -> str:
         """1 or 0."""
         return sql.exists(database)
+
+    def rename_database_sql(self, database: str, new_name: str) -> list[str]:
+        """Give a database another name; refused while anybody is connected to it."""
+        return [f"ALTER DATABASE {sql.quote(database)} RENAME TO {sql.quote(new_name)}"]
 
     def sessions_sql(self, database: str) -> str:
         """The number of other sessions in the database."""

@@ -84,6 +84,7 @@ class MysqlScanner(DumpScanner):
         want_hash: bool = True,
         header_suffix: bytes = b"",
         database: str = "",
+        appendix: bytes = b"",
     ) -> None:
         self._sql = MysqlLexer()
         digest = Digest(wanted=want_hash, volatile=_VOLATILE, growing=_GROWING)
@@ -91,6 +92,7 @@ class MysqlScanner(DumpScanner):
         self._statement_start = True
         self._insert_head = b""
         self._in_values = False
+        self._appendix = appendix
         self._own = OwnName(database) if database else None
         self._before = b""
         self._kind = ""
@@ -151,6 +153,10 @@ class MysqlScanner(DumpScanner):
         if self._starts(_MARKER):
             return self._end()
         if self._starts(_END_OF_OBJECTS):
+            if self._appendix:
+                self._begin(Section.POST, "views left out")
+                self._out.insert(self._appendix)
+                self._appendix = b""
             self._begin(Section.FOOTER, "footer")
             return None
         if self._kind == "rows":

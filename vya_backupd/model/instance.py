@@ -94,7 +94,9 @@ class DatabaseFacts:
     ``tables`` are base tables that a dump must hold, as the scanner names them (PostgreSQL ``schema.table`` with
     identifiers as they are, unquoted; MySQL and MariaDB the bare table name). ``size_bytes`` is the server's own figure.
     ``properties`` are facts needed to create the database anew: PostgreSQL encoding, lc_collate, lc_ctype,
-    locale_provider, locale, collation_version, ...; MySQL and MariaDB character_set, collation.
+    locale_provider, locale, collation_version, ...; MySQL and MariaDB character_set, collation, definers.
+    ``unresolved_views`` (MySQL and MariaDB; name, text): the server can no longer make sense of them, and dump tools
+    stop at them.
     """
 
     name: str
@@ -106,3 +108,4 @@ class DatabaseFacts:
     events_count: int = 0
     properties: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    unresolved_views: tuple[tuple[str, str], ...] = ()

@@ -79,6 +79,7 @@ class Dumper:
         self._expected = 0
         self._phase = "probing"
         self._warnings: list[str] = []
+        self._unresolved: tuple[tuple[str, str], ...] = ()
 
     async def run(self) -> Dumped:
         """Do it.
@@ -90,6 +91,7 @@ class Dumper:
         tools = self._engine.find_tools(job.server, await self._site.tools.installed_tools())
         before = None if job.type is BackupType.GLOBALS else await self._site.probe.database(job.instance, job.database)
         self._warnings += [*job.server.warnings, *(before.warnings if before else ())]
+        self._unresolved = before.unresolved_views if before else ()
         last = await self._site.catalog.backups.last_size(job.instance.id, job.database)
         self._expected = last.raw_size_bytes if last else 0
         room = self._check_room(last.size_bytes if last else None, before)
@@ -214,9 +216,18 @@ class Dumper:
         if self._job.type is BackupType.FULL:
             lock_wait = int(self._config.backup.lock_wait_timeout.total_seconds())
             job = self._job
-            command = self._engine.dump_command(job.instance, job.database, tools, job.server, lock_wait=lock_wait)
+            command = self._engine.dump_command(
+                job.instance,
+                job.database,
+                tools,
+                job.server,
+                lock_wait=lock_wait,
+                leave_out=[view for view, _ in self._unresolved],
+            )
             want_hash = self._config.storage.metadata.include_schema_hash
-            scanner = self._engine.scanner(SEGMENT_SIZE, want_hash=want_hash, database=job.database)
+            scanner = self._engine.scanner(
+                SEGMENT_SIZE, want_hash=want_hash, database=job.database, left_out=self._unresolved
+            )
             return await self._run_tool(command, scanner, facts, sink)
         return await self._dump_globals(tools, facts, sink)
 

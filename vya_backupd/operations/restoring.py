@@ -25,6 +25,7 @@ from vya_backupd.model.backup import BackupType
 from vya_backupd.model.instance import EngineKind
 from vya_backupd.model.operation import Progress
 from vya_backupd.operations.checking import check_restored
+from vya_backupd.operations.lending import definers_lent
 from vya_backupd.operations.requests import RestoreRequest
 from vya_backupd.operations.site import Site
 from vya_backupd.operations.swapping import Exchange
@@ -63,6 +64,18 @@ class Restorer:
         facts = self._plan.source.facts
         if facts is not None and facts.type is BackupType.GLOBALS:
             return await self._restore_globals()
+        places = [self._target.database, *([self._beside] if self._plan.overwrite else [])]
+        async with definers_lent(self._site, self._target, facts, places) as notes:
+            detail = await self._restore_database()
+        detail["notes"] += notes
+        return detail
+
+    @property
+    def _beside(self) -> str:
+        """The name under which a successor stands beside its original."""
+        return beside_name(self._target.database, f"new_{self._work.operation.id[-6:]}")
+
+    async def _restore_database(self) -> dict[str, Any]:
         if self._plan.overwrite:
             return await self._replace()
         return await self._restore_as(self._target.database)

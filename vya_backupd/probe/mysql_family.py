@@ -6,7 +6,9 @@ import re
 from collections.abc import Sequence
 
 from vya_backupd.engines.globals import GlobalsTarget
+from vya_backupd.engines.mysql_definers import DEFINERS, PROPERTY, to_property
 from vya_backupd.engines.mysql_globals import SYSTEM_ACCOUNTS, Account, quoted_account, script, with_certificate
+from vya_backupd.engines.mysql_sql import quote
 from vya_backupd.engines.tools import parse_numbers
 from vya_backupd.model.instance import DatabaseFacts, EngineKind, ServerFacts
 from vya_backupd.probe.connect import Row, Session
@@ -17,6 +19,8 @@ _NEEDED = ("SELECT", "SHOW VIEW", "TRIGGER", "EVENT")
 _GRANT = re.compile(r"GRANT (?P<rights>.+?) ON (?P<on>\S.*?) TO ", re.DOTALL)
 _PROXY = re.compile(r"GRANT PROXY ON (?:``@``|''@''|''@'%'|``@`%`) TO .* WITH GRANT OPTION")
 _SHORTEST_WRITE_TIMEOUT = 60
+_UNRESOLVED = frozenset({1356, 1449, 1370, 1146, 1054, 1305})
+"""Errors of views: something they name, or the account in whose name they run, is gone or has lost its rights."""
 
 
 async def server(session: Session) -> ServerFacts:
@@ -64,8 +68,11 @@ async def facts(session: Session, name: str, vendor: EngineKind) -> DatabaseFact
         "SELECT COUNT(*) FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = :name", name=name
     )
     events = await session.value("SELECT COUNT(*) FROM information_schema.EVENTS WHERE EVENT_SCHEMA = :name", name=name)
+    unresolved = await _unresolved(session, name, [str(table) for table, kind, *_ in tables if kind == "VIEW"])
+    left_out = [f"the server cannot resolve view {view!r}: only its text is in the backup" for view, _ in unresolved]
     return DatabaseFacts(
         name=name,
+        unresolved_views=unresolved,
         size_bytes=sum(int(size) for *_, size in tables),
         tables=tuple(sorted(str(table) for table, kind, *_ in tables if kind not in ("VIEW", "SYSTEM VIEW"))),
         views_count=sum(kind == "VIEW" for _, kind, *_ in tables),
@@ -73,7 +80,7 @@ async def facts(session: Session, name: str, vendor: EngineKind) -> DatabaseFact
         triggers_count=int(triggers),
         events_count=int(events),
         properties=await _properties(session, name, vendor),
-        warnings=(*_warnings(tables, routines), *await _missing_rights(session, name)),
+        warnings=(*_warnings(tables, routines), *left_out, *await _missing_rights(session, name)),
     )
 
 
@@ -90,8 +97,27 @@ async def _properties(session: Session, name: str, vendor: EngineKind) -> dict[s
             name=name,
         )
     )[0]
-    named = zip(("character_set", "collation", key), row, strict=True)
+    definers = to_property(str(each) for (each,) in await session.rows(DEFINERS, db=name))
+    named = zip(("character_set", "collation", key, PROPERTY), (*row, definers), strict=True)
     return {each: str(value) for each, value in named if value}
+
+
+async def _unresolved(session: Session, name: str, views: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Views that the server itself cannot make sense of any more, with their text: dump tools stop at them."""
+    from asyncmy import errors
+
+    found = []
+    for view in views:
+        try:
+            await session.run(f"SHOW CREATE TABLE {quote(name)}.{quote(view)}")
+            await session.run(f"SHOW FIELDS FROM {quote(name)}.{quote(view)}")
+        except errors.MySQLError as error:
+            if not error.args or error.args[0] not in _UNRESOLVED:
+                raise
+            sql = "SELECT VIEW_DEFINITION FROM information_schema.VIEWS WHERE TABLE_SCHEMA = :db AND TABLE_NAME = :view"
+            rows = await session.rows(sql, db=name, view=view)
+            found.append((view, str(rows[0][0]) if rows else ""))
+    return tuple(found)
 
 
 def _warnings(tables: Sequence[Row], routines: Sequence[Row]) -> list[str]:
