@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,23 +37,11 @@ def manifest_of(data: Path) -> Path:
     return data.with_name(f"{data.name}.metadata.json")
 
 
-def client(scene: Scene, *arguments: str) -> subprocess.Popen[str]:
-    """A client that stays with its operation."""
-    return subprocess.Popen(
-        [str(Path(sys.executable).parent / "vyactl"), *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=scene.product._environment(),
-    )
-
-
 def test_running_and_waiting_operations_are_interrupted_and_their_clients_told(scene: Scene) -> None:
     scene.gate.arm("data")
-    running = client(scene, "backup")
+    running = scene.product.begin("backup")
     scene.gate.held()
-    waiting = client(scene, "backup")
+    waiting = scene.product.begin("backup")
     wait_until(lambda: scene.control.ask("GET", "/v1/operations?state=queued")["operations"], 60, "none waits")
     scene.product.kill()
     scene.gate.disarm()

@@ -39,9 +39,10 @@ class Place:
     then: dict[str, Any]
     now: dict[str, Any]
 
+    chosen = ("--instance", "one", "--database", NAME, "--latest", "--overwrite", "--yes", "--output", "json")
+
     def overwrite(self, *options: str) -> Ran:
-        chosen = ("--instance", "one", "--database", NAME, "--latest", "--overwrite", "--yes", "--output", "json")
-        return self.product.ctl("restore", *chosen, *options)
+        return self.product.ctl("restore", *self.chosen, *options)
 
     def databases(self) -> list[str]:
         names = [name for (name,) in self.server.sql("SHOW DATABASES")]
@@ -58,8 +59,9 @@ class Place:
     def kill_at(self, fault: str) -> None:
         """Overwrite, with the daemon killed there; then start it again."""
         self.faults.write_text(fault)
-        self.overwrite()
-        assert self.product.process.wait(60) == -9
+        with self.product.begin("restore", *self.chosen) as client:
+            assert self.product.process.wait(60) == -9
+            client.terminate()  # it would wait for another daemon
         self.faults.write_text("")
         self.product.start()
 

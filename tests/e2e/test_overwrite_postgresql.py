@@ -38,7 +38,7 @@ class Shop:
 
     def overwrite(self, *options: str, source: tuple[str, ...] = ()) -> Ran:
         """Restore the backup (or another source) over the database."""
-        chosen = source or ("--instance", "one", "--database", self.name, "--latest")
+        chosen = source or self.latest
         return self.product.ctl("restore", *chosen, "--overwrite", "--yes", "--output", "json", *options)
 
     def content(self) -> list[tuple[str, ...]]:
@@ -53,9 +53,19 @@ class Shop:
         """Overwrite, with the daemon killed at this point (``swap_step@3``: at its third passing)."""
         name, _, turn = point.partition("@")
         self.faults.write_text(f"restore.{name}=kill" + (f"@{turn}" if turn else ""))
-        self.overwrite("--disconnect")
-        assert self.product.process.wait(30) == -9
+        self.until_killed("restore", *self.latest, "--overwrite", "--yes", "--disconnect")
         self.faults.write_text("")
+
+    @property
+    def latest(self) -> tuple[str, ...]:
+        """The backup, as options name it."""
+        return "--instance", "one", "--database", self.name, "--latest"
+
+    def until_killed(self, *command: str) -> None:
+        """Run a command until the daemon has died of it; the client, which would wait for another daemon, is let go."""
+        with self.product.begin(*command) as client:
+            assert self.product.process.wait(60) == -9
+            client.terminate()
 
     def go_back(self) -> None:
         """Run the command that the log names."""
@@ -218,3 +228,15 @@ def test_way_back_works_after_the_exchange_and_harms_nothing_later(shop: Shop) -
     assert shop.content() == _ORIGINAL
     shop.go_back()
     assert shop.content() == _ORIGINAL
+
+
+def test_killed_before_a_new_database_is_whole_it_does_not_bear_its_name(shop: Shop) -> None:
+    copy = f"{shop.name}_copy"
+    shop.faults.write_text("restore.fed=kill")
+    wanted = (*shop.latest, "--target-database", copy)
+    shop.until_killed("restore", *wanted)
+    assert copy not in shop.databases()
+    shop.faults.write_text("")
+    shop.product.start()
+    shop.product.ok("restore", *wanted)
+    assert shop.server.sql("select a from t order by a", copy) == _BACKED_UP

@@ -20,6 +20,7 @@ from vya_backupd import faults
 from vya_backupd.dumpfile.reader import Walk
 from vya_backupd.engines.mysql_events import EventSilencer
 from vya_backupd.engines.mysql_foreign import ForeignText
+from vya_backupd.engines.postgresql import PostgreSQL
 from vya_backupd.errors import ServerError, ToolError, VyaError
 from vya_backupd.model.backup import BackupType
 from vya_backupd.model.instance import EngineKind
@@ -76,9 +77,32 @@ class Restorer:
         return beside_name(self._target.database, f"new_{self._work.operation.id[-6:]}")
 
     async def _restore_database(self) -> dict[str, Any]:
+        facts = self._plan.source.facts
         if self._plan.overwrite:
             return await self._replace()
+        engine = self._target.engine
+        if isinstance(engine, PostgreSQL) and (facts is not None or not self._target.exists):
+            return await self._arrive(engine)
         return await self._restore_as(self._target.database)
+
+    async def _arrive(self, engine: PostgreSQL) -> dict[str, Any]:
+        """Restore under another name and give the wanted one last: nobody ever meets a database that is half there.
+
+        MySQL and MariaDB cannot rename a database: there a restore that is killed leaves one that says so by its gaps.
+        """
+        target = self._target
+        beside = beside_name(target.database, f"new_{self._work.operation.id[-6:]}")
+        detail = await self._restore_as(beside)
+        statements = []
+        if target.exists:
+            statements += engine.disconnect_sql(target.database) if self._request.disconnect else []
+            statements += engine.drop_database_sql(target.database, target.server)
+        try:
+            await self._execute([*statements, *engine.rename_database_sql(beside, target.database)])
+        except BaseException as error:
+            await self._drop_again(beside, error)
+            raise
+        return detail
 
     async def _replace(self) -> dict[str, Any]:
         """Restore beside the original, then exchange the two."""

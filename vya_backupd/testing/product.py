@@ -230,6 +230,17 @@ class Product:
         )
         return Ran(done.returncode, done.stdout, done.stderr)
 
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start ``vyactl`` and leave it running; the caller waits for it, or ends it."""
+        return subprocess.Popen(
+            [str(Path(sys.executable).parent / "vyactl"), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self._environment(),
+        )
+
     def ok(self, *arguments: str) -> Any:
         """Run ``vyactl ... --output json``, demand success, and return what it printed.
 
