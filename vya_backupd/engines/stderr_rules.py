@@ -136,7 +136,7 @@ MYSQL_RULES = (
     rule(_numbers(2001, 2002, 2003, 2005), "connection_refused", HINT_CONNECT, retryable=True),
     rule(_numbers(1205, 1213, 1207), "lock_timeout", HINT_LOCK, retryable=True),
     rule(
-        _numbers(1412, words="table definition has changed"),
+        _numbers(1412, words=r"table definition has changed|error in field count for table|dump: .*\b1146\b"),
         "server_error",
         "A table was altered while it was being dumped: the step is tried again.",
         retryable=True,

@@ -80,7 +80,7 @@ async def facts(session: Session, name: str, vendor: EngineKind) -> DatabaseFact
         triggers_count=int(triggers),
         events_count=int(events),
         properties=await _properties(session, name, vendor),
-        warnings=(*_warnings(tables, routines), *left_out, *await _missing_rights(session, name)),
+        warnings=(*_warnings(tables, routines), *left_out, *await _short_floats(session, name), *await _missing_rights(session, name)),
     )
 
 
@@ -100,6 +100,17 @@ async def _properties(session: Session, name: str, vendor: EngineKind) -> dict[s
     definers = to_property(str(each) for (each,) in await session.rows(DEFINERS, db=name))
     named = zip(("character_set", "collation", key, PROPERTY), (*row, definers), strict=True)
     return {each: str(value) for each, value in named if value}
+
+
+async def _short_floats(session: Session, name: str) -> list[str]:
+    """FLOAT columns: servers print six digits of the up to nine that such a number has, for dump tools as for anybody."""
+    rows = await session.rows(
+        "SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS JOIN information_schema.TABLES"
+        " USING (TABLE_SCHEMA, TABLE_NAME) WHERE TABLE_SCHEMA = :name AND TABLE_TYPE <> 'VIEW' AND DATA_TYPE = 'float'",
+        name=name,
+    )
+    columns = [f"{table}.{column}" for table, column in rows]
+    return [f"FLOAT columns keep six digits in a dump, DOUBLE all of them: {listed(columns)}"] if columns else []
 
 
 async def _unresolved(session: Session, name: str, views: Sequence[str]) -> tuple[tuple[str, str], ...]:
