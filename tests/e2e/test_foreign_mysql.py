@@ -73,7 +73,11 @@ def test_a_dump_that_was_cut_off_is_refused(pair: Pair, tmp_path: Path) -> None:
     packed.write_bytes(gzip.compress(text)[:-9])
     for file in (plain, packed):
         ran = restore(pair, file, "--target-database", "cut off")
-        assert (ran.code, error_of(ran)["code"]) in {(5, "incomplete_file"), (5, "damaged_file"), (5, "dump_incomplete")}
+        assert (ran.code, error_of(ran)["code"]) in {
+            (5, "incomplete_file"),
+            (5, "damaged_file"),
+            (5, "dump_incomplete"),
+        }
     assert ("cut off",) not in pair.two.sql("SHOW DATABASES")
 
 

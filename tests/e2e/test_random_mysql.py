@@ -141,7 +141,9 @@ def test_ddl_during_the_dump_is_tried_again(pair: Pair) -> None:
     def alter() -> None:
         """Rebuild later tables as soon as the dump's transaction has begun, until it has failed once."""
         while not stop.is_set():
-            pair.one.sql("ALTER TABLE h ADD COLUMN extra int DEFAULT 1; ALTER TABLE h DROP COLUMN extra, ENGINE=InnoDB", name)
+            pair.one.sql(
+                "ALTER TABLE h ADD COLUMN extra int DEFAULT 1; ALTER TABLE h DROP COLUMN extra, ENGINE=InnoDB", name
+            )
             if any(each.get("database") == name for each in pair.product.events("backup.retry")):
                 return
 

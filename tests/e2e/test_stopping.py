@@ -10,7 +10,6 @@ import pytest
 from tests.conftest import ServerPool
 from tests.e2e.gate import wait_until
 from tests.e2e.killing import Scene, all_gone, family, staged
-from tests.e2e.test_crashes import client
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +108,7 @@ def test_a_stop_while_publishing_leaves_a_whole_backup(scene: Scene, point: str)
 
 def test_a_client_that_leaves_says_that_the_work_goes_on(scene: Scene) -> None:
     scene.gate.arm("data")
-    watching = client(scene, "backup")
+    watching = scene.product.begin("backup")
     scene.gate.held()
     watching.send_signal(signal.SIGINT)
     _, said = watching.communicate(timeout=30)
@@ -138,7 +137,7 @@ def test_cancelling_ends_the_tool_and_takes_the_partial_file_away(scene: Scene, 
 def test_a_standalone_client_that_is_killed_takes_its_tool_along(scene: Scene) -> None:
     scene.product.stop()
     scene.gate.arm("data")
-    alone = client(scene, "backup", "--standalone", "--config", str(scene.product.config_path))
+    alone = scene.product.begin("backup", "--standalone", "--config", str(scene.product.config_path))
     scene.gate.held()
     children = family(alone.pid)
     assert [each for each in children if "pg_dump" in each.command]

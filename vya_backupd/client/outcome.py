@@ -47,9 +47,11 @@ def report(screen: Screen, record: dict[str, Any], *, verbose: bool = False) -> 
     if screen.is_json:
         screen.json({key: value for key, value in record.items() if key != "type"})
     else:
-        backups_table(screen, record.get("backups") or [])
-        _restored_table(screen, record.get("restored") or [])
-        _verified_table(screen, record.get("verified") or [])
+        restored, verified = record.get("restored") or [], record.get("verified") or []
+        if not restored and not verified:
+            backups_table(screen, record.get("backups") or [])
+        _restored_table(screen, restored)
+        _verified_table(screen, verified)
         if verbose:
             _steps_table(screen, record)
     _failures(screen, record)

@@ -93,7 +93,13 @@ class MySQL:
     def client_command(self, instance: Instance, database: str | None, tools: Toolset, server: ServerFacts) -> Command:
         """The client in batch mode: stops at the first error, takes bytes as they are, obeys no client commands."""
         # Comments inside of routines are part of them; by itself the client drops them.
-        arguments = ("--batch", "--binary-mode", "--comments", "--default-character-set=utf8mb4", "--connect-timeout=15")
+        arguments = (
+            "--batch",
+            "--binary-mode",
+            "--comments",
+            "--default-character-set=utf8mb4",
+            "--connect-timeout=15",
+        )
         init = f"--init-command={self._client_settings()}"
         chosen = () if database is None else (f"--database={database}",)
         return self._command(instance, tools.client, (*arguments, _PACKET, init, *self._client_extras(), *chosen))

@@ -234,11 +234,13 @@ class Restorer:
             f" WHERE EVENT_SCHEMA = '{quoted}' AND STATUS = 'ENABLED'",
         )
         quote = target.engine.quote
-        await self._execute([
-            f"ALTER DEFINER={'@'.join(map(quote, str(definer).rsplit('@', 1)))}"
-            f" EVENT {quote(database)}.{quote(str(name))} DISABLE"
-            for name, definer in rows
-        ])
+        await self._execute(
+            [
+                f"ALTER DEFINER={'@'.join(map(quote, str(definer).rsplit('@', 1)))}"
+                f" EVENT {quote(database)}.{quote(str(name))} DISABLE"
+                for name, definer in rows
+            ]
+        )
         return [str(name) for name, _ in rows]
 
     async def _restore_globals(self) -> dict[str, Any]:

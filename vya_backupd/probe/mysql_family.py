@@ -80,7 +80,12 @@ async def facts(session: Session, name: str, vendor: EngineKind) -> DatabaseFact
         triggers_count=int(triggers),
         events_count=int(events),
         properties=await _properties(session, name, vendor),
-        warnings=(*_warnings(tables, routines), *left_out, *await _short_floats(session, name), *await _missing_rights(session, name)),
+        warnings=(
+            *_warnings(tables, routines),
+            *left_out,
+            *await _short_floats(session, name),
+            *await _missing_rights(session, name),
+        ),
     )
 
 
