@@ -198,9 +198,7 @@ asyncio.run(main())
 
 
 async def test_a_child_does_not_outlive_a_killed_owner(tmp_path: Path) -> None:
-    owner = subprocess.Popen(
-        [sys.executable, "-c", OWNER, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True
-    )
+    owner = subprocess.Popen([sys.executable, "-c", OWNER, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True)
     assert owner.stdout is not None
     child = int(await asyncio.to_thread(owner.stdout.readline))
     # The pid is that of setpriv until it became sleep: it must be past the request for the signal.

@@ -138,9 +138,7 @@ def texts(
         yield rewritten, member.offset + label.member_size
 
 
-def _ahead(
-    source: FileSource, pool: ThreadPoolExecutor, wanted: Iterator[Member]
-) -> Iterator[tuple[bytes, Member]]:
+def _ahead(source: FileSource, pool: ThreadPoolExecutor, wanted: Iterator[Member]) -> Iterator[tuple[bytes, Member]]:
     """Inflate in the pool, a few members ahead of whoever takes the text."""
 
     def begin(member: Member) -> tuple[Future[bytes], Member]:
