@@ -1,0 +1,135 @@
+"""``python -m tests.benchmarks``: everything measured, as Markdown. Minutes long; wants a machine that is quiet.
+
+Ratios are of medians within one run, the order of contenders rotated from round to round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from tests.benchmarks.data import load, write_rows
+from tests.benchmarks.measure import MEGABYTE, Series, compare, machine, table
+from tests.benchmarks.resting import memory, startup
+from tests.benchmarks.restoring import restoring
+from tests.benchmarks.rigs import Bench
+from tests.benchmarks.small import make_small, small
+from tests.benchmarks.verifying import verifying
+from vya_backupd.testing.discover import find_servers
+from vya_backupd.testing.product import Product, instance
+from vya_backupd.testing.servers import PrivateServer
+
+_PARTS = ("backup", "memory", "verify", "small", "restore")
+_PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
+_MEASURED = re.compile(r"(?<=<!-- measured -->\n).*?(?=<!-- end -->)", re.DOTALL)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(_PARTS)}; default: all")
+    parser.add_argument("--size", type=int, default=1000, help="MB of dump (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each contender (default: %(default)s)")
+    parser.add_argument("--servers", default="postgresql-15,mariadb-10.11,mysql-9.7", help="labels")
+    parser.add_argument("--write", action="store_true", help=f"put the tables into {_PAGE.name}")
+    return parser.parse_args()
+
+
+def _compared(series: dict[str, Series], base: str, gigabytes: float = 0.0) -> str:
+    """A table of contenders; sizes and CPU where there are any."""
+    gzip = series.get("dump | gzip -6")
+    rows = []
+    for name, each in series.items():
+        size = f"{each.size / MEGABYTE:.1f}" if each.size else ""
+        packed = f"{each.size / gzip.size:.3f}" if gzip and each.size else ""
+        cpu = f"{each.cpu / gigabytes:.2f}" if each.cpu and gigabytes else f"{each.cpu:.3f}" if each.cpu else ""
+        ratio = f"{each.seconds / series[base].seconds:.2f}"
+        rows.append([name, f"{each.seconds:.2f}", each.spread, ratio, size, packed, cpu])
+    heads = ["what", "s (median)", "fastest-slowest", f"÷ {base}", "MB", "÷ gzip -6", "daemon's CPU s"]
+    kept = [number for number in range(len(heads)) if any(row[number] for row in rows)]
+    return table([heads[number] for number in kept], [[row[number] for number in kept] for row in rows])
+
+
+class Suite:
+    """The chosen servers with their data, and what is measured on them."""
+
+    def __init__(self, servers: list[PrivateServer], root: Path, options: argparse.Namespace) -> None:
+        self._servers = servers
+        self._root = root
+        self._rounds: int = options.rounds
+        self._parts: list[str] = options.parts or list(_PARTS)
+        self._gigabytes: float = options.size / 1000
+
+    async def run(self) -> list[str]:
+        """The chapters of the report."""
+        report = [f"{machine()}; dumps of about {self._gigabytes:g} GB, {self._rounds} rounds."]
+        for server in self._servers:
+            report += [text async for text in self._on(server)]
+        if "memory" in self._parts:
+            report.append(await self._resting())
+        return report
+
+    async def _on(self, server: PrivateServer) -> AsyncIterator[str]:
+        bench = await Bench(server, self._root).ready()
+        label = server.spec.label
+        with Product(self._root / label / "product", [instance(server, label)], servers=[server]) as product:
+            if "backup" in self._parts:
+                contenders = {"bare": bench.bare, "backup": bench.daemon(product), **bench.peers()}
+                series = await compare(contenders, self._rounds)
+                yield f"### Backup: {label}\n\n{_compared(series, 'bare', self._gigabytes)}"
+            if {"verify", "restore"} & set(self._parts):
+                file = await bench.kept(product)
+                if "verify" in self._parts:
+                    series = await verifying(file, self._rounds)
+                    yield f"### Verify, on one core: {label}\n\n{_compared(series, 'bare inflate (isal)')}"
+                if "restore" in self._parts:
+                    series = await restoring(bench, product, file, 1)
+                    yield f"### Restore: {label}\n\n{_compared(series, 'zcat | client')}"
+            if "small" in self._parts:
+                names = make_small(bench, 50)
+                series = await small(bench, product, names, self._rounds)
+                yield f"### Fifty tiny databases, each: {label}\n\n{_compared(series, 'dump | gzip, in a loop')}"
+                for name in names:
+                    server.drop_database(name)
+
+    async def _resting(self) -> str:
+        seconds = startup(self._servers, self._root / "startup", max(self._rounds, 5))
+        used = await memory(self._servers[:2], self._root / "memory")
+        rows = [
+            ["start, until the control socket answers", f"{seconds:.2f} s"],
+            ["resident at rest, after the start", f"{used.started:.0f} MB"],
+            [f"resident at most, two backups of {self._gigabytes:g} GB at once", f"{used.most:.0f} MB"],
+            ["resident at rest, after them", f"{used.rested:.0f} MB"],
+        ]
+        return "### Memory and start\n\n" + table(["what", ""], rows)
+
+
+def main() -> None:
+    """Make the databases, measure, print."""
+    options = _options()
+    specs = {spec.label: spec for spec in find_servers()}
+    wanted = [specs[label] for label in options.servers.split(",") if label in specs]
+    root = Path(tempfile.mkdtemp(prefix="vya-bench-"))
+    root.chmod(0o755)
+    servers: list[PrivateServer] = []
+    try:
+        files = write_rows(root, options.size)
+        for spec in wanted:
+            servers.append(spec.start())
+            load(servers[-1], files)
+        report = "\n\n".join(asyncio.run(Suite(servers, root, options).run()))
+        print(report)
+        if options.write:
+            _PAGE.write_text(_MEASURED.sub(lambda _: f"\n{report}\n\n", _PAGE.read_text()))
+    finally:
+        for server in servers:
+            server.discard()
+        shutil.rmtree(root, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
