@@ -37,9 +37,9 @@ demo: setup ## see it work: a daemon, throw-away servers, backups and restores; 
 	-@$(PYTHON) -m vya_backupd.testing.provision --unpack mariadb >$(VENV)/servers.log 2>&1 </dev/null
 	$(PYTHON) -m vya_backupd.testing.demo $(if $(KEEP),--keep)
 
-bench: setup ## the measurements in tests/benchmarks, minutes long
+bench: setup ## the measurements in docs/performance.md, half an hour long on a quiet machine
 	-@bash .ci/servers
-	$(PYTHON) -m pytest tests/benchmarks -o python_files='bench_*.py' -s
+	$(PYTHON) -m tests.benchmarks
 
 clean: ## remove what the targets above made inside this folder
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist htmlcov demo
