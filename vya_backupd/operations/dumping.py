@@ -23,12 +23,13 @@ from vya_backupd.engines.base import Engine
 from vya_backupd.engines.registry import engine_for
 from vya_backupd.engines.scanner import SEGMENT_SIZE, Scanner
 from vya_backupd.engines.tools import Toolset
-from vya_backupd.errors import DumpError, StorageError, ToolError, VyaError
+from vya_backupd.errors import DumpError, ToolError, VyaError
 from vya_backupd.model.backup import GLOBALS_NAME, BackupFacts, BackupType, StoredBackup
 from vya_backupd.model.command import Command
 from vya_backupd.model.event import Event
 from vya_backupd.model.instance import DatabaseFacts, EngineKind, Instance, ServerFacts
 from vya_backupd.model.operation import Progress
+from vya_backupd.operations.room import check_room
 from vya_backupd.operations.site import Site
 from vya_backupd.operations.work import Work
 from vya_backupd.pipeline.dump import DumpResult, DumpTerms, dump
@@ -38,8 +39,6 @@ from vya_backupd.storage import Partial
 
 _LAST_WORDS = 5.0
 """Seconds that a tool has to end by itself after its stream was found wanting."""
-_UNKNOWN_SIZE_SHARE = 0.5
-"""Of the server's own figure, the room wanted for a first backup; it holds indexes and no compression."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +93,7 @@ class Dumper:
         self._unresolved = before.unresolved_views if before else ()
         last = await self._site.catalog.backups.last_size(job.instance.id, job.database)
         self._expected = last.raw_size_bytes if last else 0
-        room = self._check_room(last.size_bytes if last else None, before)
+        room = check_room(self._site, last.size_bytes if last else None, before)
         if job.dry_run:
             return Dumped(None, self._would_do(tools, before, room))
         facts = await self._facts(tools, before)
@@ -102,22 +101,6 @@ class Dumper:
         stored = await self._write(tools, before, facts)
         detail = {"size_bytes": stored.manifest.size_bytes, "warnings": list(stored.manifest.warnings)}
         return Dumped(stored.id, detail)
-
-    def _check_room(self, last_size: int | None, before: DatabaseFacts | None) -> int:
-        """Bytes wanted. Raises StorageError ``insufficient_space``."""
-        factor = self._config.backup.free_space_factor
-        if last_size is not None:
-            wanted = int(last_size * factor)
-        else:
-            wanted = int((before.size_bytes if before else 0) * _UNKNOWN_SIZE_SHARE)
-        free = self._site.store.free_bytes()
-        if factor and free < wanted:
-            raise StorageError(
-                f"{free:,} bytes are free below {self._site.store.base_path}, about {wanted:,} will be needed",
-                code="insufficient_space",
-                hint="Free space, shorten retention, or lower backup.free_space_factor.",
-            )
-        return wanted
 
     def _would_do(self, tools: Toolset, before: DatabaseFacts | None, room: int) -> dict[str, Any]:
         return {

@@ -17,6 +17,7 @@ from vya_backupd.model.instance import Instance
 from vya_backupd.model.operation import State
 from vya_backupd.operations.requests import RestoreRequest
 from vya_backupd.operations.restoring import Restorer
+from vya_backupd.operations.restoring_globals import GlobalsRestorer
 from vya_backupd.operations.site import Site
 from vya_backupd.operations.sources import (
     Source,
@@ -156,11 +157,12 @@ class _Run:
         self._site = site
         self._work = work
         self._plan = plan
-        self._restorer = Restorer(site, work, plan, request)
-        self._began = time.monotonic()
-        self._detail: dict[str, Any] = {}
         facts = plan.source.facts
         self.is_globals = facts is not None and facts.type is BackupType.GLOBALS
+        self._globals = GlobalsRestorer(site, work, plan)
+        self._restorer = self._globals if self.is_globals else Restorer(site, work, plan, request)
+        self._began = time.monotonic()
+        self._detail: dict[str, Any] = {}
 
     async def restore(self) -> bool:
         """Verify the file and restore it; whether that went well. A failure is recorded."""
@@ -185,7 +187,7 @@ class _Run:
     async def finish_globals(self, *, strict: bool) -> dict[str, Any] | None:
         """Give the rights on single objects. Not ``strict``: their databases may not be here, which is only noted."""
         try:
-            await self._restorer.grant_on_objects()
+            await self._globals.grant_on_objects()
         except VyaError as error:
             if strict:
                 await self._fail(error)

@@ -10,19 +10,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import structlog
 
 from vya_backupd import faults
-from vya_backupd.dumpfile.reader import Walk
 from vya_backupd.engines.mysql_events import EventSilencer
 from vya_backupd.engines.mysql_foreign import ForeignText
 from vya_backupd.engines.postgresql import PostgreSQL
 from vya_backupd.errors import ServerError, ToolError, VyaError
-from vya_backupd.model.backup import BackupType
 from vya_backupd.model.instance import EngineKind
 from vya_backupd.model.operation import Progress
 from vya_backupd.operations.checking import check_restored
@@ -32,9 +28,8 @@ from vya_backupd.operations.site import Site
 from vya_backupd.operations.swapping import Exchange
 from vya_backupd.operations.targets import RestorePlan
 from vya_backupd.operations.work import Work
-from vya_backupd.pipeline.files import open_source
 from vya_backupd.pipeline.pipes import ClientGoneError
-from vya_backupd.pipeline.restore import RestoreTerms, restore, texts
+from vya_backupd.pipeline.restore import RestoreTerms, restore
 from vya_backupd.process import Process
 
 _log = structlog.get_logger("vya.restore")
@@ -53,7 +48,6 @@ class Restorer:
         self._request = request
         self._target = plan.target
         self._expected = plan.source.manifest.raw_size_bytes if plan.source.manifest else 0
-        self.grants_on_objects = b""
         self._silenced: list[str] = []
 
     async def run(self) -> dict[str, Any]:
@@ -62,19 +56,15 @@ class Restorer:
         Raises:
             VyaError: whatever failed first. What had been created is gone then, or is named in the error's hint.
         """
-        facts = self._plan.source.facts
-        if facts is not None and facts.type is BackupType.GLOBALS:
-            return await self._restore_globals()
-        places = [self._target.database, *([self._beside] if self._plan.overwrite else [])]
-        async with definers_lent(self._site, self._target, facts, places) as notes:
+        places = [self._target.database, *([self._beside("new")] if self._plan.overwrite else [])]
+        async with definers_lent(self._site, self._target, self._plan.source.facts, places) as notes:
             detail = await self._restore_database()
         detail["notes"] += notes
         return detail
 
-    @property
-    def _beside(self) -> str:
-        """The name under which a successor stands beside its original."""
-        return beside_name(self._target.database, f"new_{self._work.operation.id[-6:]}")
+    def _beside(self, role: str) -> str:
+        """The name under which a ``new`` database stands beside the original, or the ``old`` one beside its successor."""
+        return beside_name(self._target.database, f"{role}_{self._work.operation.id[-6:]}")
 
     async def _restore_database(self) -> dict[str, Any]:
         facts = self._plan.source.facts
@@ -91,7 +81,7 @@ class Restorer:
         MySQL and MariaDB cannot rename a database: there a restore that is killed leaves one that says so by its gaps.
         """
         target = self._target
-        beside = beside_name(target.database, f"new_{self._work.operation.id[-6:]}")
+        beside = self._beside("new")
         detail = await self._restore_as(beside)
         statements = []
         if target.exists:
@@ -106,9 +96,7 @@ class Restorer:
 
     async def _replace(self) -> dict[str, Any]:
         """Restore beside the original, then exchange the two."""
-        original = self._target.database
-        token = self._work.operation.id[-6:]
-        beside, aside = beside_name(original, f"new_{token}"), beside_name(original, f"old_{token}")
+        beside, aside = self._beside("new"), self._beside("old")
         detail = await self._restore_as(beside)
         self._tell("swapping", detail["raw_size_bytes"])
         try:
@@ -243,34 +231,6 @@ class Restorer:
         )
         return [str(name) for name, _ in rows]
 
-    async def _restore_globals(self) -> dict[str, Any]:
-        """Accounts, memberships and grants; what exists is brought up to date, but for the account that we use.
-
-        Rights on single objects wait in ``grants_on_objects``: they can be given when the databases are there.
-        """
-        target = self._target
-        text = await asyncio.to_thread(_whole_text, self._plan.source.path, self._site.pool)
-        existing = await self._site.probe.globals_target(target.instance)
-        script = target.engine.globals_restore_script(text, existing)
-        self._tell("restoring", 0)
-        await self._run_script(script.text)
-        self.grants_on_objects = script.after
-        return {"raw_size_bytes": len(text), "notes": list(script.notes)}
-
-    async def grant_on_objects(self) -> None:
-        """The rest of the globals, after the databases. Nothing where the engine's dumps carry their own rights."""
-        if self.grants_on_objects:
-            await self._run_script(self.grants_on_objects)
-
-    async def _run_script(self, script: bytes) -> None:
-        target = self._target
-        command = target.engine.client_command(target.instance, None, target.tools, target.server)
-        done = await self._site.spawner.run(command, script, timeout=600)
-        if not done.exit.ok:
-            raise target.engine.classify(
-                command.name, done.exit.returncode, done.exit.signal, done.exit.stderr, restoring=True
-            ).at(*target.where)
-
     # small things
 
     async def _execute(self, statements: list[str]) -> None:
@@ -312,9 +272,3 @@ def beside_name(database: str, role: str) -> str:
     digest = hashlib.sha256(database.encode()).hexdigest()[:8]
     room = _NAME_LIMIT - len(suffix) - len(digest) - 1
     return database.encode()[:room].decode(errors="ignore") + "_" + digest + suffix
-
-
-def _whole_text(path: Path, pool: ThreadPoolExecutor) -> bytes:
-    """The text of a small dump."""
-    with open_source(path) as source:
-        return b"".join(text for text, _ in texts(source, pool, Walk()))
