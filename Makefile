@@ -4,6 +4,8 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 PYTEST_WORKERS ?= 2
+PYTEST ?= $(PYTHON) -m pytest
+ARGS ?=
 CHECKED := vya_backupd tests
 
 .PHONY: help setup servers test lint format demo bench clean
@@ -24,7 +26,7 @@ servers: setup ## database servers to test on: as root packages, otherwise a fol
 # Without all servers the tests run all the same; header and summary say what was not tested.
 test: setup ## the whole suite, on all servers that can be had
 	-@bash .ci/servers
-	$(PYTHON) -m pytest -n $(PYTEST_WORKERS)
+	$(PYTEST) -n $(PYTEST_WORKERS) --dist loadscope $(ARGS)
 
 lint: setup ## style, types, layers, security
 	bash .ci/lint $(CHECKED)
