@@ -14,11 +14,9 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import structlog
 
@@ -29,37 +27,31 @@ from vya_backupd.api.listen import Site as HttpSite
 from vya_backupd.api.listen import bind_tcp, bind_unix
 from vya_backupd.api.public import MAX_CONNECTIONS as MAX_PUBLIC_CONNECTIONS
 from vya_backupd.api.public import public_app
-from vya_backupd.catalog import Catalog
-from vya_backupd.config.credentials import load_instances
-from vya_backupd.config.load import load
-from vya_backupd.config.schema import Config
 from vya_backupd.daemon import footprint
 from vya_backupd.daemon.lifecycle import Lifecycle, harden
 from vya_backupd.daemon.lock import StateLock
 from vya_backupd.daemon.notify import Notifier
 from vya_backupd.daemon.queue import OperationQueue
-from vya_backupd.dumpfile import manifest as manifests
-from vya_backupd.engines.tools import ToolRole
-from vya_backupd.errors import BusyError, ConfigError, VyaError
-from vya_backupd.model.backup import Manifest
+from vya_backupd.errors import BusyError, VyaError
 from vya_backupd.model.event import Event
 from vya_backupd.model.operation import OperationKind
-from vya_backupd.observe.counting import counts_of
-from vya_backupd.observe.log import LogSettings, configure_logging, log_event
+from vya_backupd.observe.log import log_event
 from vya_backupd.observe.metrics import Metrics
-from vya_backupd.observe.redaction import register_secret
 from vya_backupd.operations.backup import BackupHandler
 from vya_backupd.operations.rebuild import RebuildHandler, rebuild, reconcile
 from vya_backupd.operations.restore import RestoreHandler
-from vya_backupd.operations.site import Settings, Site
 from vya_backupd.operations.verify import VerifyHandler
 from vya_backupd.operations.work import Handler
-from vya_backupd.pipeline.pool import new_pool
-from vya_backupd.policy.naming import Naming
-from vya_backupd.probe import Probe
-from vya_backupd.process import Spawner, ToolFinder, ToolSearch
 from vya_backupd.service import DaemonService
-from vya_backupd.storage import LocalStore, ManifestCodec
+from vya_backupd.wiring import (
+    build_site,
+    configure_log,
+    naming_of,
+    read_settings,
+    refuse_unchangeable,
+    tools_of,
+    utc_now,
+)
 
 _log = structlog.get_logger("vya.app")
 
@@ -80,7 +72,7 @@ class App:
         self._config_path = config_path
         self._control_socket = control_socket
         self._public = public
-        self.settings = _settings(config_path)
+        self.settings = read_settings(config_path)
         self._closing = contextlib.AsyncExitStack()
         self.started = threading.Event()
         self._check_wanted = asyncio.Event()
@@ -114,7 +106,7 @@ class App:
         self._loop = asyncio.get_running_loop()
         config = self.settings.config
         closing.enter_context(StateLock(config.application.state_dir))
-        self.site = await _site(self.settings, closing)
+        self.site = await build_site(self.settings, closing)
         self.lifecycle = Lifecycle(
             reload=self.reload,
             notifier=Notifier(os.environ),
@@ -132,7 +124,7 @@ class App:
             self.site.catalog.operations,
             handlers,
             concurrency=_CONCURRENT_OPERATIONS,
-            now=_now,
+            now=utc_now,
             engine_of=self._engine_of,
         )
         self.service = DaemonService(self.site, self.queue, restores, self.lifecycle, self.metrics)
@@ -208,12 +200,12 @@ class App:
         Raises:
             ConfigError: they have mistakes, or change what only a restart can change; the old ones stay.
         """
-        settings = await asyncio.to_thread(_settings, self._config_path)
-        _refuse_unchangeable(self.settings.config, settings.config)
-        _configure_log(settings)
+        settings = await asyncio.to_thread(read_settings, self._config_path)
+        refuse_unchangeable(self.settings.config, settings.config)
+        configure_log(settings)
         self.settings = self.site.settings = settings
-        self.site.tools = _tools(self.site.spawner, settings.config)
-        self.site.naming = _naming(settings.config)
+        self.site.tools = tools_of(self.site.spawner, settings.config)
+        self.site.naming = naming_of(settings.config)
         self.site.dumps = asyncio.Semaphore(settings.config.backup.workers)
         self.access.change(settings.config.control.operators, settings.config.control.viewers)
         self.lifecycle.stop_deadline = settings.config.application.stop_deadline.total_seconds()
@@ -254,97 +246,6 @@ class App:
                 self._check_wanted.set()
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _settings(config_path: Path) -> Settings:
-    config = load(config_path)
-    return Settings(config, {instance.id: instance for instance in load_instances(config)})
-
-
-async def _site(settings: Settings, closing: contextlib.AsyncExitStack) -> Site:
-    """Store, catalog and everything that works on them, in the order in which they are opened."""
-    config = settings.config
-    local, checksums = config.storage.local, config.storage.checksums
-    codec = ManifestCodec(manifests.encode_manifest, manifests.decode_manifest, manifests.checksum_line)
-    store = LocalStore(
-        local.base_path,
-        codec,
-        temp_path=local.temp_path,
-        data_suffix=".gz",
-        checksum_files=checksums.enabled and checksums.store_file,
-        step=lambda name: faults.point(f"store.{name}"),
-    )
-    await asyncio.to_thread(store.prepare)
-    spawner = Spawner(config.application.state_dir / "run")
-    spawner.sweep()
-    pool = new_pool()
-    closing.callback(pool.shutdown, wait=False, cancel_futures=True)
-    catalog = Catalog(config.catalog_url().reveal(), counting=counts_of)
-    await catalog.open()
-    closing.push_async_callback(catalog.close)
-    return Site(
-        settings=settings,
-        store=store,
-        catalog=catalog,
-        spawner=spawner,
-        tools=_tools(spawner, config),
-        probe=Probe(),
-        pool=pool,
-        naming=_naming(config),
-        dumps=asyncio.Semaphore(config.backup.workers),
-        now=_now,
-        decode_manifest=_decode_manifest,
-    )
-
-
-def _decode_manifest(path: Path) -> Manifest:
-    return manifests.decode_manifest(path.read_bytes())
-
-
-def _naming(config: Config) -> Naming:
-    names = config.storage.file_naming
-    zone = ZoneInfo(config.scheduling.timezone)
-    return Naming(config.storage.local.structure, names.pattern, names.datetime_format, zone)
-
-
-def _tools(spawner: Spawner, config: Config) -> ToolFinder:
-    roles = {"dump": ToolRole.DUMP, "client": ToolRole.CLIENT, "binlog": ToolRole.BINLOG}
-    programs = {
-        path: role
-        for section in (config.tools.mysql, config.tools.mariadb)
-        for key, role in roles.items()
-        if (path := getattr(section, key)) is not None
-    }
-    return ToolFinder(spawner, ToolSearch(tuple(config.tools.postgresql.search), programs))
-
-
-def _refuse_unchangeable(old: Config, new: Config) -> None:
-    fixed: dict[str, Callable[[Config], object]] = {
-        "application.state_dir": lambda config: config.application.state_dir,
-        "application.hostname": lambda config: config.application.hostname,
-        "storage.local.base_path": lambda config: config.storage.local.base_path,
-        "storage.local.temp_path": lambda config: config.storage.local.temp_path,
-        "control.socket_path": lambda config: config.control.socket_path,
-        "catalog.url": lambda config: config.catalog_url().reveal(),
-        "monitoring.health_check": lambda config: config.monitoring.health_check,
-    }
-    changed = [key for key, value in fixed.items() if value(old) != value(new)]
-    if changed:
-        raise ConfigError(
-            f"only a restart can change {', '.join(changed)}", hint="Restart the daemon, or undo the change."
-        )
-
-
-def _configure_log(settings: Settings) -> None:
-    logging = settings.config.logging
-    for instance in settings.instances.values():
-        if instance.password:
-            register_secret(instance.password.reveal())
-    configure_logging(LogSettings(logging.level, logging.format, logging.output, logging.file_path))
-
-
 def run_daemon(config_path: Path) -> int:
     """The daemon, from start to stop. Returns the process's exit code."""
     harden()
@@ -352,7 +253,7 @@ def run_daemon(config_path: Path) -> int:
     faults.arm(os.environ.get("VYA_FAULTS", ""))
     try:
         app = App(config_path)
-        _configure_log(app.settings)
+        configure_log(app.settings)
         return 0 if asyncio.run(app.run()) else 1
     except VyaError as error:
         sys.stderr.write(f"vya-backupd: {error.message}\n" + (f"  {error.hint}\n" if error.hint else ""))
@@ -373,7 +274,7 @@ def standalone(config_path: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="vya-") as folder:
         path = Path(folder) / "control.sock"
         app = App(config_path, control_socket=path, public=False)
-        _configure_log(app.settings)
+        configure_log(app.settings)
         with _in_thread(app):
             yield path
 

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import structlog
 
+from vya_backupd.dumpfile.segment import SMALLEST_HEADER, looks_labelled
 from vya_backupd.errors import VyaError
 from vya_backupd.model.backup import StoredBackup
 from vya_backupd.model.event import Event
 from vya_backupd.model.operation import Progress, State
 from vya_backupd.operations.site import Site
 from vya_backupd.operations.work import Work
+from vya_backupd.pipeline.files import open_source
 from vya_backupd.pipeline.verify import VerifyTerms, verify
 from vya_backupd.storage import Damaged, Orphan
 
@@ -78,14 +81,21 @@ async def adopt(site: Site, path: str) -> StoredBackup:
     Raises:
         IntegrityError: the file does not prove itself; it stays as it is.
     """
-    result = await verify(site.store.absolute(path), site.pool, VerifyTerms())
-    if result.manifest is None:
+    file = site.store.absolute(path)
+    result = await verify(file, site.pool, VerifyTerms()) if await asyncio.to_thread(_is_ours, file) else None
+    if result is None or result.manifest is None:
         raise VyaError(
             f"{path} is not a file of ours", code="not_a_dump", hint="Move foreign files out of the backup folder."
         )
     known = await site.catalog.backups.get(result.manifest.facts.id)
     manifest = replace(result.manifest, hold=known.manifest.hold) if known else result.manifest
     return await asyncio.to_thread(site.store.adopt, path, manifest)
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether a file begins as ours do: a foreign one is not read to its end at every start."""
+    with open_source(file) as source:
+        return looks_labelled(source.read_at(0, SMALLEST_HEADER))
 
 
 async def reconcile(site: Site) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from vya_backupd.catalog import Catalog
 from vya_backupd.config.schema import Config
+from vya_backupd.config.secret_ref import Decrypt
 from vya_backupd.errors import NotFoundError
 from vya_backupd.model.backup import Manifest
 from vya_backupd.model.instance import Instance
@@ -25,10 +26,11 @@ from vya_backupd.storage import LocalStore
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a reload replaces as one: the configuration and the instances of its credentials file."""
+    """What a reload replaces as one: the configuration, the instances of its credentials file, and the file's key."""
 
     config: Config
     instances: Mapping[str, Instance]
+    decrypt: Decrypt | None = None
 
 
 @dataclass(slots=True)

@@ -1,0 +1,128 @@
+"""Making the parts: from configuration and credentials to the site that the use cases work on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from vya_backupd import faults
+from vya_backupd.catalog import Catalog
+from vya_backupd.config import credentials
+from vya_backupd.config.load import load
+from vya_backupd.config.schema import Config
+from vya_backupd.dumpfile import manifest as manifests
+from vya_backupd.engines.tools import ToolRole
+from vya_backupd.errors import ConfigError
+from vya_backupd.model.backup import Manifest
+from vya_backupd.observe.counting import counts_of
+from vya_backupd.observe.log import LogSettings, configure_logging
+from vya_backupd.observe.redaction import register_secret
+from vya_backupd.operations.site import Settings, Site
+from vya_backupd.pipeline.pool import new_pool
+from vya_backupd.policy.naming import Naming
+from vya_backupd.probe import Probe
+from vya_backupd.process import Spawner, ToolFinder, ToolSearch
+from vya_backupd.storage import LocalStore, ManifestCodec
+
+
+def utc_now() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)
+
+
+def read_settings(config_path: Path) -> Settings:
+    """Configuration and credentials, read as one. Raises ConfigError."""
+    config = load(config_path)
+    found = credentials.read(credentials.location(config))
+    return Settings(config, {instance.id: instance for instance in found.instances}, found.keyring.decrypt)
+
+
+async def build_site(settings: Settings, closing: contextlib.AsyncExitStack) -> Site:
+    """Store, catalog and everything that works on them, in the order in which they are opened."""
+    config = settings.config
+    local, checksums = config.storage.local, config.storage.checksums
+    codec = ManifestCodec(manifests.encode_manifest, manifests.decode_manifest, manifests.checksum_line)
+    store = LocalStore(
+        local.base_path,
+        codec,
+        temp_path=local.temp_path,
+        data_suffix=config.storage.file_naming.pattern.rpartition("}")[2],
+        checksum_files=checksums.enabled and checksums.store_file,
+        step=lambda name: faults.point(f"store.{name}"),
+    )
+    await asyncio.to_thread(store.prepare)
+    spawner = Spawner(config.application.state_dir / "run")
+    spawner.sweep()
+    pool = new_pool()
+    closing.callback(pool.shutdown, wait=False, cancel_futures=True)
+    catalog = Catalog(config.catalog_url(settings.decrypt).reveal(), counting=counts_of)
+    await catalog.open()
+    closing.push_async_callback(catalog.close)
+    return Site(
+        settings=settings,
+        store=store,
+        catalog=catalog,
+        spawner=spawner,
+        tools=tools_of(spawner, config),
+        probe=Probe(),
+        pool=pool,
+        naming=naming_of(config),
+        dumps=asyncio.Semaphore(config.backup.workers),
+        now=utc_now,
+        decode_manifest=_decode_manifest,
+    )
+
+
+def _decode_manifest(path: Path) -> Manifest:
+    return manifests.decode_manifest(path.read_bytes())
+
+
+def naming_of(config: Config) -> Naming:
+    """The templates of paths, in the scheduling time zone."""
+    names = config.storage.file_naming
+    zone = ZoneInfo(config.scheduling.timezone)
+    return Naming(config.storage.local.structure, names.pattern, names.datetime_format, zone)
+
+
+def tools_of(spawner: Spawner, config: Config) -> ToolFinder:
+    """The search for tools, with the folders and programs that the configuration names."""
+    roles = {"dump": ToolRole.DUMP, "client": ToolRole.CLIENT, "binlog": ToolRole.BINLOG}
+    programs = {
+        path: role
+        for section in (config.tools.mysql, config.tools.mariadb)
+        for key, role in roles.items()
+        if (path := getattr(section, key)) is not None
+    }
+    return ToolFinder(spawner, ToolSearch(tuple(config.tools.postgresql.search), programs))
+
+
+def refuse_unchangeable(old: Config, new: Config) -> None:
+    """Raise ConfigError when a reload would change what only a start can change."""
+    fixed: dict[str, Callable[[Config], object]] = {
+        "application.state_dir": lambda config: config.application.state_dir,
+        "application.hostname": lambda config: config.application.hostname,
+        "storage.local.base_path": lambda config: config.storage.local.base_path,
+        "storage.local.temp_path": lambda config: config.storage.local.temp_path,
+        "control.socket_path": lambda config: config.control.socket_path,
+        "catalog.url": lambda config: config.catalog,
+        "storage.file_naming.pattern": lambda config: config.storage.file_naming.pattern,
+        "monitoring.health_check": lambda config: config.monitoring.health_check,
+    }
+    changed = [key for key, value in fixed.items() if value(old) != value(new)]
+    if changed:
+        raise ConfigError(
+            f"only a restart can change {', '.join(changed)}", hint="Restart the daemon, or undo the change."
+        )
+
+
+def configure_log(settings: Settings) -> None:
+    """Log as configured, and never the passwords of instances."""
+    logging = settings.config.logging
+    for instance in settings.instances.values():
+        if instance.password:
+            register_secret(instance.password.reveal())
+    configure_logging(LogSettings(logging.level, logging.format, logging.output, logging.file_path))
