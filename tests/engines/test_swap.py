@@ -35,7 +35,7 @@ async def make_mysql(rig: Rig, name: str, mark: str) -> None:
         f"CREATE PROCEDURE pr() SELECT '{mark}'",
         "CREATE VIEW z AS SELECT id, f() AS who FROM parent",
         f"CREATE VIEW a AS SELECT who AS who_{mark} FROM z",
-        f"CREATE EVENT ev ON SCHEDULE EVERY 1 DAY DISABLE DO DELETE FROM log WHERE what = '{mark}'",
+        f"CREATE EVENT ev ON SCHEDULE EVERY 1 DAY STARTS '2037-01-01 00:00:00' DISABLE DO DELETE FROM log WHERE what = '{mark}'",
     )
 
 
