@@ -28,7 +28,7 @@ from vya_backupd.api.listen import bind_tcp, bind_unix
 from vya_backupd.api.public import MAX_CONNECTIONS as MAX_PUBLIC_CONNECTIONS
 from vya_backupd.api.public import public_app
 from vya_backupd.daemon import footprint
-from vya_backupd.daemon.lifecycle import Lifecycle, harden
+from vya_backupd.daemon.lifecycle import Lifecycle, Phase, harden
 from vya_backupd.daemon.lock import StateLock
 from vya_backupd.daemon.notify import Notifier
 from vya_backupd.daemon.queue import OperationQueue
@@ -57,6 +57,7 @@ _log = structlog.get_logger("vya.app")
 
 _STORAGE_CODES = frozenset({"disk_full", "storage_unwritable", "storage_failed", "storage_layout"})
 """Failures of a step that say something of the whole store."""
+_SERVING = frozenset({Phase.STARTING, Phase.RUNNING})
 CHECK_SECONDS = 30.0
 """How often catalog, store and servers are asked whether they are well."""
 _REST_SECONDS = 1.0
@@ -223,20 +224,30 @@ class App:
         asyncio.run_coroutine_threadsafe(idle_then_stop(), self._loop)
 
     async def _check_forever(self) -> None:
-        while True:
-            troubles = []
-            for check in (self.site.catalog.check(), asyncio.to_thread(self.site.store.check)):
-                try:
-                    await check
-                except VyaError as error:
-                    troubles.append(f"{error.code}: {error.message}")
-            self.service.troubles = tuple(troubles)
-            await self.service.refresh()
-            self._rest()
+        """Look at catalog, store and servers, until the daemon stops.
+
+        A driver may swallow the cancellation that ends this task, in the midst of a connection; so the phase is asked
+        as well, or the stop would wait for ever.
+        """
+        while self.lifecycle.phase in _SERVING:
+            await self._check()
+            if self.lifecycle.phase not in _SERVING:
+                return
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CHECK_SECONDS):
                     await self._check_wanted.wait()
             self._check_wanted.clear()
+
+    async def _check(self) -> None:
+        troubles = []
+        for check in (self.site.catalog.check(), asyncio.to_thread(self.site.store.check)):
+            try:
+                await check
+            except VyaError as error:
+                troubles.append(f"{error.code}: {error.message}")
+        self.service.troubles = tuple(troubles)
+        await self.service.refresh()
+        self._rest()
 
     def _check_after(self, event: Event) -> None:
         """Look at once where a step fared otherwise than the last check would have it."""
