@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -112,6 +113,8 @@ def main() -> None:
     """Make the databases, measure, print."""
     options = _options()
     specs = {spec.label: spec for spec in find_servers()}
+    if missing := [label for label in options.servers.split(",") if label not in specs]:
+        print(f"not measured, this machine has no {', '.join(missing)}; it has {', '.join(specs)}", file=sys.stderr)
     wanted = [specs[label] for label in options.servers.split(",") if label in specs]
     root = Path(tempfile.mkdtemp(prefix="vya-bench-"))
     root.chmod(0o755)
