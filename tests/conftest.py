@@ -26,6 +26,7 @@ from typing import Any
 import pytest
 
 from vya_backupd.testing.discover import find_servers, missing_servers
+from vya_backupd.testing.peers import missing_peers
 from vya_backupd.testing.servers import PrivateServer, ServerSpec
 
 StartServer = Callable[..., PrivateServer]
@@ -142,10 +143,11 @@ def pytest_report_header() -> list[str]:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     lines = _missing_lines()
     if lines:
-        terminalreporter.section("servers not tested", yellow=True, bold=True)
+        terminalreporter.section("servers and programs not tested with", yellow=True, bold=True)
         for line in lines:
             terminalreporter.write_line(line, yellow=True)
 
 
 def _missing_lines() -> list[str]:
-    return [f"MISSING server {label}: get it by: {way}" for label, way in missing_servers().items()]
+    servers = [f"MISSING server {label}: get it by: {way}" for label, way in missing_servers().items()]
+    return servers + [f"MISSING program {name}: get it by: {way}" for name, way in missing_peers().items()]

