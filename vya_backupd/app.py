@@ -12,9 +12,7 @@ import contextlib
 import gc
 import os
 import sys
-import tempfile
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +25,13 @@ from vya_backupd.api.listen import Site as HttpSite
 from vya_backupd.api.listen import bind_tcp, bind_unix
 from vya_backupd.api.public import MAX_CONNECTIONS as MAX_PUBLIC_CONNECTIONS
 from vya_backupd.api.public import public_app
+from vya_backupd.api.route import Panel
+from vya_backupd.checks import Checks
 from vya_backupd.daemon import footprint
 from vya_backupd.daemon.lifecycle import Lifecycle, Phase, harden
 from vya_backupd.daemon.lock import StateLock
 from vya_backupd.daemon.notify import Notifier
+from vya_backupd.daemon.part import Part
 from vya_backupd.daemon.queue import OperationQueue
 from vya_backupd.errors import BusyError, VyaError
 from vya_backupd.model.event import Event
@@ -43,6 +44,7 @@ from vya_backupd.operations.restore import RestoreHandler
 from vya_backupd.operations.verify import VerifyHandler
 from vya_backupd.operations.work import Handler
 from vya_backupd.service import DaemonService
+from vya_backupd.unattended import House, furnish
 from vya_backupd.wiring import (
     build_site,
     configure_log,
@@ -55,13 +57,13 @@ from vya_backupd.wiring import (
 
 _log = structlog.get_logger("vya.app")
 
-_STORAGE_CODES = frozenset({"disk_full", "storage_unwritable", "storage_failed", "storage_layout"})
-"""Failures of a step that say something of the whole store."""
 _SERVING = frozenset({Phase.STARTING, Phase.RUNNING})
-CHECK_SECONDS = 30.0
-"""How often catalog, store and servers are asked whether they are well."""
 _REST_SECONDS = 1.0
 """After an operation, until the daemon counts as being at rest."""
+_SETTLE_SECONDS = 5.0
+"""How long the parts of a daemon that stops may take: the next start goes on with what is left."""
+_SETTLE_SECONDS_STANDALONE = 60.0
+"""And those of a client that worked by itself: the next start may be a day away."""
 _CONCURRENT_OPERATIONS = 16
 """Operations that run side by side; dumps are bounded by ``backup.workers``, and instances by their own order."""
 
@@ -76,7 +78,6 @@ class App:
         self.settings = read_settings(config_path)
         self._closing = contextlib.AsyncExitStack()
         self.started = threading.Event()
-        self._check_wanted = asyncio.Event()
 
     async def run(self, *, signals: bool = True) -> bool:
         """Live until told to stop. Returns whether everything ended in good order.
@@ -90,7 +91,7 @@ class App:
                 closing.enter_context(lifecycle.signals())
             async with asyncio.TaskGroup() as group:
                 queue = group.create_task(self.queue.run(), name="queue")
-                checks = group.create_task(self._check_forever(), name="checks")
+                parts = [group.create_task(part.run(), name=part.name) for part in self.parts]
                 lifecycle.ready("running")
                 footprint.settle()
                 # What starting made stays to the end: the garbage collector need not look at it again.
@@ -98,7 +99,9 @@ class App:
                 gc.enable()
                 self.started.set()
                 clean = await lifecycle.run(self.queue)
-                checks.cancel()
+                await self._settle_parts()
+                for part in parts:
+                    part.cancel()
                 if not clean:
                     queue.cancel()
         return clean
@@ -131,11 +134,29 @@ class App:
         self.service = DaemonService(self.site, self.queue, restores, self.lifecycle, self.metrics)
         self.metrics.live = self.service.live_values()
         self.site.submit = self._submit
+        self._furnish()
         if self._public and config.monitoring.health_check.enabled:
             await self._open_public(closing)
         await self._settle_the_past()
         await self._open_control(closing)
         return self.lifecycle
+
+    def _furnish(self) -> None:
+        """Make what lives beside the queue, and what the control socket shows of it."""
+        self.checks = Checks(self.site, self.service, lambda: self.lifecycle.phase in _SERVING, self._rest)
+        house = House(self.site, self.queue, self.service, self.metrics, self.lifecycle, standalone=not self._public)
+        parts, panels = furnish(house)
+        self.parts: list[Part] = [self.checks, *parts]
+        self.panels: list[Panel] = list(panels)
+
+    async def _settle_parts(self) -> None:
+        """Let every part end what should not wait for the next start, within a deadline for all of them."""
+        seconds = _SETTLE_SECONDS if self._public else _SETTLE_SECONDS_STANDALONE
+        try:
+            async with asyncio.timeout(seconds):
+                await asyncio.gather(*(part.settle() for part in self.parts))
+        except TimeoutError:
+            _log.warning("daemon.parts_unsettled", deadline_seconds=seconds)
 
     async def _submit(self, kind: OperationKind, request: dict[str, Any]) -> None:
         """Queue what one operation asks of another. A daemon that stops takes nothing: that is no failure of the asker."""
@@ -166,7 +187,7 @@ class App:
         operators, viewers = self.access.operator_gids, self.access.viewer_gids
         sock = bind_unix(path, group=next(iter(operators), None), more_groups=tuple(operators[1:] + viewers))
         closing.callback(path.unlink, missing_ok=True)
-        site = HttpSite(control_app(self.service, self.access), sock, max_connections=MAX_CONNECTIONS)
+        site = HttpSite(control_app(self.service, self.access, self.panels), sock, max_connections=MAX_CONNECTIONS)
         await site.start()
         closing.push_async_callback(site.stop)
         _log.info("control.listening", path=str(path))
@@ -183,7 +204,7 @@ class App:
         catalog.events.subscribe(log_event)
         catalog.events.subscribe(self.metrics.observe)
         catalog.events.subscribe(self._rest_after)
-        catalog.events.subscribe(self._check_after)
+        catalog.events.subscribe(self.checks.observe)
         await self.metrics.fill(catalog)
 
     def _rest_after(self, event: Event) -> None:
@@ -210,7 +231,7 @@ class App:
         self.site.dumps = asyncio.Semaphore(settings.config.backup.workers)
         self.access.change(settings.config.control.operators, settings.config.control.viewers)
         self.lifecycle.stop_deadline = settings.config.application.stop_deadline.total_seconds()
-        self._check_wanted.set()
+        self.checks.soon()
 
     def finish(self, reason: str) -> None:
         """Ask for the stop once nothing runs or waits, or at once when the stop deadline is 0. From another thread."""
@@ -222,39 +243,6 @@ class App:
             self.lifecycle.request_stop(reason)
 
         asyncio.run_coroutine_threadsafe(idle_then_stop(), self._loop)
-
-    async def _check_forever(self) -> None:
-        """Look at catalog, store and servers, until the daemon stops.
-
-        A driver may swallow the cancellation that ends this task, in the midst of a connection; so the phase is asked
-        as well, or the stop would wait for ever.
-        """
-        while self.lifecycle.phase in _SERVING:
-            await self._check()
-            if self.lifecycle.phase not in _SERVING:
-                return
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CHECK_SECONDS):
-                    await self._check_wanted.wait()
-            self._check_wanted.clear()
-
-    async def _check(self) -> None:
-        troubles = []
-        for check in (self.site.catalog.check(), asyncio.to_thread(self.site.store.check)):
-            try:
-                await check
-            except VyaError as error:
-                troubles.append(f"{error.code}: {error.message}")
-        self.service.troubles = tuple(troubles)
-        await self.service.refresh()
-        self._rest()
-
-    def _check_after(self, event: Event) -> None:
-        """Look at once where a step fared otherwise than the last check would have it."""
-        if event.name == "step.finished":
-            failed = event.data.get("error_code") in _STORAGE_CODES
-            if failed or self.service.troubles:
-                self._check_wanted.set()
 
 
 def run_daemon(config_path: Path) -> int:
@@ -269,51 +257,3 @@ def run_daemon(config_path: Path) -> int:
     except VyaError as error:
         sys.stderr.write(f"vya-backupd: {error.message}\n" + (f"  {error.hint}\n" if error.hint else ""))
         return error.exit_code
-
-
-@contextlib.contextmanager
-def standalone(config_path: Path) -> Iterator[Path]:
-    """The same product inside this process, on a private control socket, for as long as the block lasts.
-
-    Leaving the block normally waits for running work; leaving it by an exception ends that work at once.
-
-    Raises:
-        VyaError: as the daemon's start.
-    """
-    harden()
-    faults.arm(os.environ.get("VYA_FAULTS", ""))
-    with tempfile.TemporaryDirectory(prefix="vya-") as folder:
-        path = Path(folder) / "control.sock"
-        app = App(config_path, control_socket=path, public=False)
-        configure_log(app.settings)
-        with _in_thread(app):
-            yield path
-
-
-@contextlib.contextmanager
-def _in_thread(app: App) -> Iterator[None]:
-    failures: list[BaseException] = []
-
-    def live() -> None:
-        try:
-            asyncio.run(app.run(signals=False))
-        except BaseException as error:  # noqa: BLE001 - raised in the waiting thread
-            failures.append(error)
-        finally:
-            app.started.set()
-
-    thread = threading.Thread(target=live, name="standalone")
-    thread.start()
-    app.started.wait()
-    try:
-        if not failures:
-            yield
-    except BaseException:
-        app.lifecycle.stop_deadline = 0
-        raise
-    finally:
-        if thread.is_alive():
-            app.finish("the standalone run is over")
-        thread.join()
-    if failures:
-        raise failures[0]

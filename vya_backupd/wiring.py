@@ -38,7 +38,12 @@ def read_settings(config_path: Path) -> Settings:
     """Configuration and credentials, read as one. Raises ConfigError."""
     config = load(config_path)
     found = credentials.read(credentials.location(config))
-    return Settings(config, {instance.id: instance for instance in found.instances}, found.keyring.decrypt)
+    return Settings(
+        config,
+        {instance.id: instance for instance in found.instances},
+        found.keyring.decrypt,
+        {entry.id: entry for entry in found.entries},
+    )
 
 
 async def build_site(settings: Settings, closing: contextlib.AsyncExitStack) -> Site:

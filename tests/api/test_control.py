@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.api.conftest import Control
-from vya_backupd.api import control as control_module
+from vya_backupd.api import lines
 from vya_backupd.model.operation import OperationKind
 
 
@@ -100,7 +100,7 @@ async def test_health_and_metrics_are_here_too(control: Control) -> None:
 async def test_a_watch_ends_with_its_operation_and_beats_meanwhile(
     control: Control, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control_module, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr(lines, "HEARTBEAT_SECONDS", 0.05)
     control.service.watched = [{"type": "step", "instance": "pg"}]
     types = []
     async with control.session.get("http://daemon/v1/operations/o1/watch") as answer:
@@ -116,7 +116,7 @@ async def test_a_watch_ends_with_its_operation_and_beats_meanwhile(
 
 
 async def test_a_watcher_that_leaves_is_noticed(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control_module, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr(lines, "HEARTBEAT_SECONDS", 0.05)
     answer = await control.session.get("http://daemon/v1/operations/o1/watch")
     await answer.content.readline()
     answer.close()
@@ -125,7 +125,7 @@ async def test_a_watcher_that_leaves_is_noticed(control: Control, monkeypatch: p
 
 
 async def test_a_watcher_that_never_reads_is_let_go(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control_module, "WRITE_SECONDS", 0.2)
+    monkeypatch.setattr(lines, "WRITE_SECONDS", 0.2)
     control.service.watched = [{"type": "step", "padding": "x" * 60_000}] * 100
     with socket.socket(socket.AF_UNIX) as sleeper:
         sleeper.connect(str(control.path))

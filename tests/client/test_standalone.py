@@ -42,9 +42,9 @@ class Opened:
 @pytest.fixture
 def opened(daemon: CannedDaemon, monkeypatch: pytest.MonkeyPatch) -> Opened:
     product = Opened(daemon)
-    module = types.ModuleType("vya_backupd.app")
+    module = types.ModuleType("vya_backupd.alone")
     module.standalone = product.standalone  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "vya_backupd.app", module)
+    monkeypatch.setitem(sys.modules, "vya_backupd.alone", module)
     monkeypatch.setattr(vya_backupd, "app", module, raising=False)
     return product
 

@@ -141,7 +141,9 @@ def test_help_imports_no_network_no_database_and_no_daemon() -> None:
     modules = set(ran.stderr.split())
     assert not modules & {"aiohttp", "sqlalchemy", "pydantic", "asyncio", "rich.console", "cryptography"}
     assert not {
-        name for name in modules if name.startswith(("vya_backupd.app", "vya_backupd.config", "vya_backupd.daemon"))
+        name
+        for name in modules
+        if name.startswith(("vya_backupd.alone", "vya_backupd.app", "vya_backupd.config", "vya_backupd.daemon"))
     }
 
 

@@ -10,17 +10,19 @@ import asyncio
 import enum
 import json
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from typing import Any, TypeVar
 
 from aiohttp import web
 
 from vya_backupd.api.access import Access, Peer, Role, peer_of
+from vya_backupd.api.lines import with_heartbeats, write_line
 from vya_backupd.api.listen import BODY_SECONDS
 from vya_backupd.api.problems import json_answer, problems
 from vya_backupd.api.public import metrics_handler
-from vya_backupd.api.service import Record, Service
+from vya_backupd.api.route import Asked, Panel, Route
+from vya_backupd.api.service import Service
 from vya_backupd.api.wire import parse_time
 from vya_backupd.errors import BusyError, DeniedError, UsageError
 from vya_backupd.model.operation import OperationKind, State
@@ -30,21 +32,18 @@ MAX_CONNECTIONS = 128
 MAX_REQUESTS_PER_VIEWER = 16
 """Requests that one user who is no operator may have open at once, watches included."""
 
-HEARTBEAT_SECONDS = 5.0
-"""Longest silence of a watch."""
-
-WRITE_SECONDS = 60.0
-"""How long a watcher may leave its socket full before it is let go."""
-
 _Choice = TypeVar("_Choice", bound=enum.StrEnum)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def control_app(service: Service, access: Access) -> web.Application:
-    """The application for the control socket."""
+def control_app(service: Service, access: Access, panels: Sequence[Panel] = ()) -> web.Application:
+    """The application for the control socket: the main job, and what the panels offer."""
     app = web.Application(middlewares=[problems], client_max_size=MAX_BODY)
-    ControlSite(service, access).add_routes(app.router)
+    site = ControlSite(service, access)
+    site.add_routes(app.router)
+    for panel in panels:
+        site.add_panel(app.router, panel)
     return app
 
 
@@ -79,6 +78,11 @@ class ControlSite:
         ]
         for method, path, role, handler in routes:
             router.add_route(method, path, self._guarded(role, handler))
+
+    def add_panel(self, router: web.UrlDispatcher, panel: Panel) -> None:
+        """Declare what a panel offers, guarded like everything else."""
+        for route in panel.routes():
+            router.add_route(route.method, route.path, self._guarded(route.role, _answering(route)))
 
     def _guarded(self, needed: Role, handler: Handler) -> Handler:
         async def guarded(request: web.Request) -> web.StreamResponse:
@@ -184,45 +188,26 @@ class ControlSite:
             # A watcher leaves when it has seen enough: nobody is to be told.
             with suppress(ConnectionError):
                 await response.prepare(request)
-                await _write_line(response, first)
+                await write_line(response, first)
                 async for line in lines:
-                    await _write_line(response, line)
+                    await write_line(response, line)
                 await response.write_eof()
         return response
 
 
-async def with_heartbeats(lines: AsyncIterator[Record]) -> AsyncGenerator[Record, None]:
-    """The same lines, and a heartbeat whenever none came for ``HEARTBEAT_SECONDS``, but never as the first."""
-    waiting: asyncio.Future[Record] | None = None
-    begun = False
-    try:
-        while True:
-            waiting = waiting or asyncio.ensure_future(anext(lines))
-            done, _ = await asyncio.wait({waiting}, timeout=HEARTBEAT_SECONDS if begun else None)
-            if not done:
-                yield {"type": "heartbeat"}
-                continue
-            try:
-                line = waiting.result()
-            except StopAsyncIteration:
-                return
-            waiting, begun = None, True
-            yield line
-    finally:
-        if waiting is not None and not waiting.done():
-            waiting.cancel()
-            await asyncio.wait({waiting})
-        close = getattr(lines, "aclose", None)
-        if close is not None:
-            await close()
+def _answering(route: Route) -> Handler:
+    async def answering(request: web.Request) -> web.StreamResponse:
+        peer = _peer(request)
+        asked = Asked(
+            peer.name,
+            await _body(request),
+            request.query,
+            request.match_info,
+            {"uid": peer.uid, "pid": peer.pid},
+        )
+        return json_answer(await route.answer(asked))
 
-
-async def _write_line(response: web.StreamResponse, line: Record) -> None:
-    try:
-        async with asyncio.timeout(WRITE_SECONDS):
-            await response.write(json.dumps(line, ensure_ascii=False, default=str).encode() + b"\n")
-    except TimeoutError:
-        raise ConnectionResetError("the watcher does not read") from None
+    return answering
 
 
 def _peer(request: web.Request) -> Peer:

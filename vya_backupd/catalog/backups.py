@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from vya_backupd.catalog import tables
 from vya_backupd.catalog.database import Database
 from vya_backupd.catalog.ledger import Count, Ledger
+from vya_backupd.catalog.marks import read_mark, write_mark
 from vya_backupd.dumpfile.manifest import manifest_from_json, manifest_to_json
 from vya_backupd.errors import UsageError
 from vya_backupd.model.backup import BackupType, StoredBackup
@@ -74,17 +75,15 @@ class BackupIndex:
             await connection.execute(sa.delete(tables.backups))
             for start in range(0, len(rows), _BATCH):
                 await connection.execute(sa.insert(tables.backups), rows[start : start + _BATCH])
-            await connection.execute(sa.delete(tables.marks).where(tables.marks.c.name == _INDEXED))
-            await connection.execute(sa.insert(tables.marks).values(name=_INDEXED, value=""))
+            await write_mark(connection, _INDEXED, "")
             return len(rows)
 
         return await self._ledger.write(change, _events(event))
 
     async def is_indexed(self) -> bool:
         """Whether ``replace_all`` has ever been through: a catalog that was just made knows no backups yet."""
-        query = sa.select(sa.func.count()).select_from(tables.marks).where(tables.marks.c.name == _INDEXED)
         async with self._database.reading() as connection:
-            return bool(await connection.scalar(query))
+            return await read_mark(connection, _INDEXED) is not None
 
     async def get(self, backup_id: str) -> StoredBackup | None:
         """The backup of this id, or of the only id that begins so.
@@ -188,6 +187,8 @@ def _row(stored: StoredBackup) -> dict[str, Any]:
         "proof": manifest.proof.value,
         "held": manifest.hold is not None,
         "manifest": json.dumps(manifest_to_json(replace(manifest, extents=()))),
+        "verified_at": manifest.verified_at,
+        "held_until": manifest.hold.until if manifest.hold else None,
     }
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from vya_backupd.catalog import migrate
 from vya_backupd.catalog.backups import BackupIndex
 from vya_backupd.catalog.database import Database
 from vya_backupd.catalog.events import EventLog
 from vya_backupd.catalog.failures import DamagedCatalogError
 from vya_backupd.catalog.ledger import Counting, Ledger, Total, count_nothing
+from vya_backupd.catalog.marks import Marks
 from vya_backupd.catalog.operations import OperationLog
+from vya_backupd.model.event import Event
 
 
 class Catalog:
@@ -27,6 +31,7 @@ class Catalog:
         self._ledger = Ledger(self._database, self.events, counting)
         self.backups = BackupIndex(self._database, self._ledger)
         self.operations = OperationLog(self._database, self._ledger)
+        self.marks = Marks(self._database)
         self.needs_rebuild = False
         self.moved_aside: Path | None = None
 
@@ -53,6 +58,10 @@ class Catalog:
         """Prove that the catalog can be written now; leaves no trace. StorageError when it cannot."""
         await self._database.prove_writable()
 
+    async def record(self, *events: Event) -> None:
+        """Write events that report no change of the catalog's own: something happened outside."""
+        await self._ledger.write(_nothing, events)
+
     async def totals(self) -> list[Total]:
         """The stored totals: they grow only, over restarts and deletions."""
         return await self._ledger.totals()
@@ -65,6 +74,10 @@ class Catalog:
         except BaseException:
             await self._database.close()
             raise
+
+
+async def _nothing(_: AsyncConnection) -> None:
+    """The change of an event that stands alone."""
 
 
 def _move_aside(path: Path) -> Path:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration: what a catalog must be at to be used without one."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -52,9 +52,12 @@ backups = sa.Table(
     sa.Column("proof", sa.String, nullable=False),
     sa.Column("held", sa.Boolean, nullable=False),
     sa.Column("manifest", sa.Text, nullable=False),
+    sa.Column("verified_at", Moment),
+    sa.Column("held_until", Moment),
     sa.Index("backups_by_age", "taken_at", "id"),
     sa.Index("backups_of_instance", "instance", "taken_at", "id"),
     sa.Index("backups_of_database", "instance", "database", "taken_at", "id"),
+    sa.Index("backups_by_verification", "verified_at", "id"),
 )
 
 operations = sa.Table(
@@ -121,3 +124,33 @@ marks = sa.Table(
     sa.Column("value", sa.Text, nullable=False),
 )
 """Single facts of the catalog itself. ``indexed``: the backups were read from the store, at least once, to the end."""
+
+schedules = sa.Table(
+    "schedules",
+    metadata,
+    sa.Column("instance", sa.String, primary_key=True),
+    sa.Column("last_slot", Moment),
+    sa.Column("paused_at", Moment),
+    sa.Column("paused_by", sa.String),
+    sa.Column("paused_until", Moment),
+    sa.Column("note", sa.String, nullable=False),
+)
+"""How far the schedule of each instance has come, and who paused it. ``*`` is the pause of all."""
+
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("channel", sa.String, nullable=False),
+    sa.Column("topic", sa.String, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("due_at", Moment, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("error", sa.Text),
+    sa.Column("ended_at", Moment),
+    sa.Index("outbox_due", "state", "due_at", "id"),
+    sqlite_autoincrement=True,
+)
+"""What is to be told to the world, until it was told or given up."""

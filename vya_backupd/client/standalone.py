@@ -26,7 +26,7 @@ def serve(config: str) -> Iterator[str]:
         ConfigError: configuration, credentials or storage cannot be used.
         BusyError: a daemon, or another such run, holds the state directory.
     """
-    from vya_backupd.app import standalone
+    from vya_backupd.alone import standalone
 
     before = signal.signal(signal.SIGTERM, _like_ctrl_c)
     try:

@@ -7,12 +7,15 @@ import difflib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from vya_backupd.catalog import Catalog
+from vya_backupd.config.credentials_schema import Entry
 from vya_backupd.config.schema import Config
+from vya_backupd.config.schema_service import Scheduling
+from vya_backupd.config.schema_storage import Retention
 from vya_backupd.config.secret_ref import Decrypt
 from vya_backupd.errors import NotFoundError
 from vya_backupd.model.backup import Manifest
@@ -26,11 +29,37 @@ from vya_backupd.storage import LocalStore
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a reload replaces as one: the configuration, the instances of its credentials file, and the file's key."""
+    """What a reload replaces as one: the configuration, the instances of its credentials file, and the file's key.
+
+    ``entries`` are the instances as the file has them, with the settings that are theirs alone.
+    """
 
     config: Config
     instances: Mapping[str, Instance]
     decrypt: Decrypt | None = None
+    entries: Mapping[str, Entry] = field(default_factory=dict, repr=False)
+
+    def scheduling(self, instance_id: str) -> Scheduling:
+        """When an instance is backed up: its own schedule over that of ``config.yaml``."""
+        entry = self.entries.get(instance_id)
+        own = entry.schedule.model_dump(exclude_none=True) if entry and entry.schedule else {}
+        if "interval_minutes" in own:
+            own = {"cron": None, **own}
+        return self.config.scheduling.model_copy(update=own)
+
+    def retention(self, instance_id: str) -> Retention:
+        """Which of an instance's backups stay: its own rules over those of ``config.yaml``."""
+        entry = self.entries.get(instance_id)
+        own = entry.retention.model_dump(exclude_none=True) if entry and entry.retention else {}
+        return self.config.storage.retention.model_copy(update=own)
+
+    def max_age(self, instance_id: str) -> timedelta:
+        """The recovery objective: how old an instance's newest complete backups may be."""
+        entry = self.entries.get(instance_id)
+        if entry is not None and entry.max_age is not None:
+            return entry.max_age
+        interval = timedelta(minutes=self.scheduling(instance_id).interval_minutes)
+        return self.config.backup.max_age or interval * 1.5
 
 
 @dataclass(slots=True)
