@@ -6,6 +6,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,11 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from tests.catalog.conftest import Damage
-from tests.catalog.samples import backup, event
+from tests.catalog.samples import NIGHT, backup, event
 from vya_backupd.catalog import Catalog, migrate, tables
+from vya_backupd.catalog.backups import _row
 from vya_backupd.errors import StorageError
+from vya_backupd.model.backup import Hold
 from vya_backupd.model.operation import State
 
 
@@ -75,6 +78,32 @@ async def test_a_new_catalog_and_a_migrated_one_have_the_same_tables(
             seen[-1]["revision"] = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
         engine.dispose()
     assert seen[0] == seen[1]
+
+
+async def test_a_catalog_of_the_first_tables_keeps_its_backups_and_learns_their_times(url: str, tmp_path: Path) -> None:
+    path = tmp_path / "first.db"
+    verified = replace(backup("one"), manifest=replace(backup("one").manifest, verified_at=NIGHT))
+    held = replace(backup("two"), manifest=replace(backup("two").manifest, hold=Hold("audit", "root", NIGHT, NIGHT)))
+    config = Config()
+    config.set_main_option("script_location", str(migrate._MIGRATIONS))
+    engine = sa.create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        for stored in (verified, held):
+            known = {key: value for key, value in _row(stored).items() if key not in {"verified_at", "held_until"}}
+            connection.execute(sa.insert(tables.backups).values(known))
+    engine.dispose()
+    catalog = Catalog(f"sqlite+aiosqlite:///{path}")
+    await catalog.open()
+    try:
+        assert {each.id: each for each in await catalog.backups.find()} == {each.id: each for each in (verified, held)}
+        async with catalog._database.reading() as connection:
+            query = sa.select(tables.backups.c["id", "verified_at", "held_until"]).order_by(tables.backups.c.id)
+            rows = [tuple(row) for row in await connection.execute(query)]
+    finally:
+        await catalog.close()
+    assert rows == sorted([(verified.id, NIGHT, None), (held.id, None, NIGHT)])
 
 
 async def test_a_catalog_of_a_later_release_is_left_alone(url: str) -> None:
@@ -174,7 +203,7 @@ async def test_a_full_disk_is_told_as_one(catalog: Catalog) -> None:
 
 KILLED = """
 import asyncio, os, signal, sys
-from tests.catalog.samples import backup, event, operation
+from tests.catalog.samples import NIGHT, backup, event, operation
 from vya_backupd.catalog import Catalog
 from vya_backupd.model.operation import State
 
