@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -17,12 +17,14 @@ from vya_backupd.catalog.ledger import Count, Ledger
 from vya_backupd.catalog.marks import read_mark, write_mark
 from vya_backupd.dumpfile.manifest import manifest_from_json, manifest_to_json
 from vya_backupd.errors import UsageError
-from vya_backupd.model.backup import BackupType, StoredBackup
+from vya_backupd.model.backup import BackupType, Outline, Proof, StoredBackup
 from vya_backupd.model.event import Event
 
 _B = tables.backups.c
 _BATCH = 500
 _INDEXED = "indexed"
+_TYPES = {each.value: each for each in BackupType}
+_UNPROVEN = Proof.NONE.value
 
 
 class LastSize(NamedTuple):
@@ -150,6 +152,17 @@ class BackupIndex:
             row = (await connection.execute(query.order_by(_B.taken_at.desc(), _B.id.desc()).limit(1))).first()
         return None if row is None else LastSize(row.size_bytes, row.raw_size_bytes)
 
+    async def outlines(self, instances: Collection[str] | None = None, database: str | None = None) -> list[Outline]:
+        """What retention looks at: light rows, of some instances or of all. Only held ones have their manifest read."""
+        query = sa.select(*_OUTLINE)
+        if instances is not None:
+            query = query.where(_B.instance.in_(instances))
+        if database is not None:
+            query = query.where(_B.database == database)
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(query)).all()
+        return [_outline(row) for row in rows]
+
     async def paths(self) -> dict[str, str]:
         """The path of each backup, by id: what is to be compared with the store at start."""
         async with self._database.reading() as connection:
@@ -189,7 +202,31 @@ def _row(stored: StoredBackup) -> dict[str, Any]:
         "manifest": json.dumps(manifest_to_json(replace(manifest, extents=()))),
         "verified_at": manifest.verified_at,
         "held_until": manifest.hold.until if manifest.hold else None,
+        "run": facts.run,
     }
+
+
+_OUTLINE = (
+    *(_B.id, _B.path, _B.hostname, _B.instance, _B.database, _B.type, _B.taken_at, _B.size_bytes, _B.proof, _B.run),
+    sa.case((_B.held, _B.manifest)).label("held_manifest"),
+)
+
+
+def _outline(row: Any) -> Outline:
+    backup_id, path, hostname, instance, database, kind, taken_at, size_bytes, proof, run, held_manifest = row
+    return Outline(
+        id=backup_id,
+        path=path,
+        hostname=hostname,
+        instance=instance,
+        database=database,
+        type=_TYPES[kind],
+        taken_at=taken_at,
+        size_bytes=size_bytes,
+        complete=proof != _UNPROVEN,
+        hold=manifest_from_json(json.loads(held_manifest)).hold if held_manifest else None,
+        run=run or "",
+    )
 
 
 def _stored(row: Any) -> StoredBackup:

@@ -54,6 +54,7 @@ backups = sa.Table(
     sa.Column("manifest", sa.Text, nullable=False),
     sa.Column("verified_at", Moment),
     sa.Column("held_until", Moment),
+    sa.Column("run", sa.String),
     sa.Index("backups_by_age", "taken_at", "id"),
     sa.Index("backups_of_instance", "instance", "taken_at", "id"),
     sa.Index("backups_of_database", "instance", "database", "taken_at", "id"),

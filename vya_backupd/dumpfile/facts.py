@@ -46,6 +46,7 @@ def facts_from_json(record: dict[str, Any]) -> BackupFacts:
             properties={str(key): str(value) for key, value in record["properties"].items()},
             database_sql=tuple(str(statement) for statement in record["database_sql"]),
             product_version=str(record["product_version"]),
+            run=str(record.get("run", "")),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise IntegrityError(f"the backup's facts cannot be read: {error!r}") from error

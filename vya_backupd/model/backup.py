@@ -46,7 +46,8 @@ class BackupFacts:
     ``taken_at`` (UTC): every transaction that the dump sees had begun by then; the end of the dump's header, when the
     snapshot is known to exist. ``properties`` as in ``DatabaseFacts``. ``database_sql``: statements that give a new
     database the properties which its own dump lacks (PostgreSQL: comment, owner, ACL, settings), with the
-    database's name as ``{database}`` placeholders resolved by the engine.
+    database's name as ``{database}`` placeholders resolved by the engine. ``run`` names the run that made it, the same
+    for all backups of one slot of the schedule or one request: what tells which globals belong to which databases.
     """
 
     id: str
@@ -63,6 +64,7 @@ class BackupFacts:
     properties: dict[str, str] = field(default_factory=dict)
     database_sql: tuple[str, ...] = ()
     product_version: str = "2.0.0"
+    run: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,3 +136,23 @@ class StoredBackup:
     def id(self) -> str:
         """The backup's id, the same in file, manifest and catalog."""
         return self.manifest.facts.id
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """What retention needs to know of a backup: light enough to look at a hundred thousand of them at once.
+
+    ``complete``: it was published whole. ``run`` as in ``BackupFacts``; empty where nobody wrote it down.
+    """
+
+    id: str
+    path: str
+    hostname: str
+    instance: str
+    database: str
+    type: BackupType
+    taken_at: datetime
+    size_bytes: int
+    complete: bool = True
+    hold: Hold | None = None
+    run: str = ""

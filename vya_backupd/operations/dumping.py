@@ -132,6 +132,7 @@ class Dumper:
             compression_level=job.level,
             properties=dict(before.properties) if before else {},
             database_sql=await self._database_sql(tools) if before else (),
+            run=self._work.operation.key or self._work.operation.id,
         )
 
     async def _database_sql(self, tools: Toolset) -> tuple[str, ...]:

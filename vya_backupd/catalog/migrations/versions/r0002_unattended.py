@@ -20,6 +20,7 @@ def upgrade() -> None:
     """Add what work without a person needs."""
     op.add_column("backups", sa.Column("verified_at", sa.BigInteger))
     op.add_column("backups", sa.Column("held_until", sa.BigInteger))
+    op.add_column("backups", sa.Column("run", sa.String))
     op.create_index("backups_by_verification", "backups", ["verified_at", "id"])
     _fill(op.get_bind())
     op.create_table(

@@ -1,0 +1,195 @@
+"""Which backups stay and which expire, and why: a pure decision about a list of outlines.
+
+What the rules count, and in which order:
+
+* Databases are judged one by one, and only by the backups of this site's own host. Another host's files stay, always.
+* Only complete backups count, newest snapshot first; of two at the same moment the higher id is the newer one.
+* Nothing is ever too old: a rule keeps the last N days *that have a backup*. A database that is backed up no more keeps
+  what it has, and a clock that jumped ahead by years makes nothing expire.
+* A snapshot that lies in the future of ``now`` was taken while a clock was wrong. It fills no place of a rule, since it
+  would push out good backups, and it stays, since it may be the only good one; a person decides about it.
+* Users and grants are judged like a database of their own. Beyond that, each backup of a database that stays keeps the
+  globals that belong to it: those of the same run, or where its run has none, the nearest in time.
+
+Each of these sets of what is kept is found from what is kept alone, so a second run expires nothing more.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, tzinfo
+from typing import Literal
+
+from vya_backupd.model.backup import BackupType, Outline
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How much of one instance stays: numbers of backups (``simple``), or of days, weeks and months (``gfs``)."""
+
+    strategy: Literal["simple", "gfs"] = "gfs"
+    daily: int = 7
+    weekly: int = 4
+    monthly: int = 12
+    minimum: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a decision depends on besides the backups.
+
+    ``zone`` is where days, ISO weeks and months begin; ``hostname`` is this site's; ``in_use`` says of a backup's id
+    why it cannot go now.
+    """
+
+    now: datetime
+    zone: tzinfo
+    hostname: str
+    rules_of: Callable[[str], Rules]
+    in_use: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of one backup: every reason for which it stays, or why no rule keeps it."""
+
+    backup: Outline
+    keep: bool
+    reasons: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Case:
+    """One backup while it is judged."""
+
+    backup: Outline
+    keep: list[str] = field(default_factory=list)
+    against: list[str] = field(default_factory=list)
+
+    def verdict(self, now: datetime) -> Verdict:
+        hold = self.backup.hold
+        ended = hold is not None and hold.until is not None and hold.until <= now
+        notes = [f"the hold by {hold.by} has ended"] if hold is not None and ended else []
+        return Verdict(self.backup, bool(self.keep), tuple((self.keep or self.against) + notes))
+
+
+def decide(backups: Iterable[Outline], terms: Terms) -> list[Verdict]:
+    """A verdict on each backup, by instance and database, newest first."""
+    ordered = sorted(backups, key=lambda backup: (backup.taken_at, backup.id), reverse=True)
+    cases = [_Case(backup) for backup in ordered]
+    cases.sort(key=lambda case: (case.backup.instance, case.backup.database, case.backup.hostname))
+    groups: dict[tuple[str, str], list[_Case]] = defaultdict(list)
+    for case in cases:
+        _consider_alone(case, terms)
+        if case.backup.hostname == terms.hostname:
+            groups[(case.backup.instance, case.backup.database)].append(case)
+    for (instance, _), group in groups.items():
+        counted = [case for case in group if case.backup.complete and case.backup.taken_at <= terms.now]
+        _apply_rules(counted, terms.rules_of(instance), terms.zone)
+    for instance in {instance for instance, _ in groups}:
+        _keep_globals([case for place, group in groups.items() if place[0] == instance for case in group], terms.zone)
+    return [case.verdict(terms.now) for case in cases]
+
+
+def _consider_alone(case: _Case, terms: Terms) -> None:
+    """The reasons that need no other backup."""
+    backup = case.backup
+    if backup.hostname != terms.hostname:
+        case.keep.append(f"belongs to host {backup.hostname}")
+    if backup.hold is not None and (backup.hold.until is None or backup.hold.until > terms.now):
+        until = f" until {_shown(backup.hold.until, terms.zone)}" if backup.hold.until else ""
+        case.keep.append(f"held by {backup.hold.by}{until}: {backup.hold.note or 'no note'}")
+    if backup.id in terms.in_use:
+        case.keep.append(terms.in_use[backup.id])
+    if not backup.complete:
+        case.keep.append("not complete: counts for nothing, and is left for a person to judge")
+    if backup.taken_at > terms.now:
+        case.keep.append(f"taken in the future, at {_shown(backup.taken_at, terms.zone)}: a clock was wrong")
+
+
+def _apply_rules(counted: Sequence[_Case], rules: Rules, zone: tzinfo) -> None:
+    """``counted``: the complete backups of one database, newest first."""
+    for case in counted[:1]:
+        case.keep.append("newest complete backup")
+    for number, case in enumerate(counted[1 : rules.minimum], 2):
+        case.keep.append(f"minimum_keep: {number} of {rules.minimum}")
+    if rules.strategy == "simple":
+        _keep_newest(counted, rules.daily)
+        return
+    days = [_local_day(case.backup.taken_at, zone) for case in counted]
+    _fill(counted, [day.isoformat() for day in days], rules.daily, ("daily", "days"))
+    _fill(counted, [_week(day) for day in days], rules.weekly, ("weekly", "weeks"))
+    _fill(counted, [f"{day.year:04}-{day.month:02}" for day in days], rules.monthly, ("monthly", "months"))
+
+
+def _keep_newest(counted: Sequence[_Case], number: int) -> None:
+    for place, case in enumerate(counted, 1):
+        if place <= number:
+            case.keep.append(f"newest {place} of {number}")
+        else:
+            case.against.append(f"{number} newer ones stay")
+
+
+def _fill(counted: Sequence[_Case], periods: Sequence[str], number: int, words: tuple[str, str]) -> None:
+    """Keep the newest backup of each of the last ``number`` periods that have one."""
+    rule, plural = words
+    filled: set[str] = set()
+    for case, period in zip(counted, periods, strict=True):
+        if period in filled:
+            case.against.append(f"{rule}: {period} has a newer one")
+        elif len(filled) < number:
+            filled.add(period)
+            case.keep.append(f"{rule} {period}")
+        else:
+            case.against.append(f"{rule}: {period} is before the last {number} {plural} that have one")
+
+
+def _keep_globals(cases: Sequence[_Case], zone: tzinfo) -> None:
+    """Give each database backup that stays the globals it would be restored with. ``cases``: one instance's."""
+    globals_ = [case for case in cases if case.backup.type is BackupType.GLOBALS and case.backup.complete]
+    by_time = sorted(globals_, key=lambda case: (case.backup.taken_at, case.backup.id))
+    times = [case.backup.taken_at for case in by_time]
+    of_run: dict[str, list[_Case]] = defaultdict(list)
+    for case in globals_:
+        if case.backup.run:
+            of_run[case.backup.run].append(case)
+    told: set[str] = set()
+    for case in cases:
+        if not case.keep or case.backup.type is BackupType.GLOBALS:
+            continue
+        for companion in of_run.get(case.backup.run) or _nearest(case, by_time, times):
+            if companion.backup.id not in told:
+                told.add(companion.backup.id)
+                when = _shown(case.backup.taken_at, zone)
+                companion.keep.append(f"goes with {case.backup.database} of {when}")
+
+
+def _nearest(case: _Case, by_time: Sequence[_Case], times: Sequence[datetime]) -> Sequence[_Case]:
+    """The globals nearest to a backup in time; of two as near, the older."""
+    place = bisect_left(times, case.backup.taken_at)
+    around = by_time[max(place - 1, 0) : place + 1]
+    at = case.backup.taken_at
+    return [min(around, key=lambda each: abs(each.backup.taken_at - at))] if around else []
+
+
+def _local_day(moment: datetime, zone: tzinfo) -> date:
+    try:
+        return moment.astimezone(zone).date()
+    except (OverflowError, ValueError):  # at the very ends of the calendar there is no local time
+        return moment.date()
+
+
+def _week(day: date) -> str:
+    year, week, _ = day.isocalendar()
+    return f"{year:04}-W{week:02}"
+
+
+def _shown(moment: datetime, zone: tzinfo) -> str:
+    try:
+        local = moment.astimezone(zone)
+    except (OverflowError, ValueError):
+        local = moment
+    return f"{local:%Y-%m-%d %H:%M}"
