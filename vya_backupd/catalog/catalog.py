@@ -12,6 +12,7 @@ from vya_backupd.catalog.backups import BackupIndex
 from vya_backupd.catalog.database import Database
 from vya_backupd.catalog.events import EventLog
 from vya_backupd.catalog.failures import DamagedCatalogError
+from vya_backupd.catalog.figures import FigureQueries
 from vya_backupd.catalog.ledger import Counting, Ledger, Total, count_nothing
 from vya_backupd.catalog.marks import Marks
 from vya_backupd.catalog.operations import OperationLog
@@ -32,6 +33,7 @@ class Catalog:
         self.backups = BackupIndex(self._database, self._ledger)
         self.operations = OperationLog(self._database, self._ledger)
         self.marks = Marks(self._database)
+        self.figures = FigureQueries(self._database)
         self.needs_rebuild = False
         self.moved_aside: Path | None = None
 

@@ -1,0 +1,190 @@
+"""What the catalog says of all backups together: the figures behind metrics, health and re-verification.
+
+One reading is one state of the database. Manifests are not touched, so that 100,000 backups are summed in a moment.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from vya_backupd.catalog import tables
+from vya_backupd.catalog.database import Database
+from vya_backupd.model.event import Event
+
+_B = tables.backups.c
+_E = tables.events.c
+_PAGE = 500
+_PAGES_READ = 40
+"""How far back the last end of an instance's work is looked for: 20,000 operations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest backup of a database. ``raw_size_bytes``: of its dump; ``previous_raw_size_bytes``: of the one before."""
+
+    engine: str
+    instance: str
+    database: str
+    taken_at: datetime
+    finished_at: datetime
+    raw_size_bytes: int
+    previous_raw_size_bytes: int | None = None
+
+
+class Stock(NamedTuple):
+    """All backups of an instance."""
+
+    engine: str
+    instance: str
+    backups: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """When files were read wholly, the last time. A file that never was counts from its end.
+
+    ``oldest``, ``newest``: the least and the most recent; None without backups, or before the first reading.
+    """
+
+    oldest: datetime | None = None
+    newest: datetime | None = None
+    never: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Messages of one channel that wait: how many, and since when the first of them does."""
+
+    channel: str
+    messages: int
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Everything that is shown of the backups."""
+
+    newest: tuple[Newest, ...] = ()
+    stock: tuple[Stock, ...] = ()
+    readings: Readings = Readings()
+    waiting: tuple[Waiting, ...] = ()
+
+
+class LeastRead(NamedTuple):
+    """A backup whose turn it is to be read again. ``read_at``: its last reading, or its end."""
+
+    id: str
+    instance: str
+    database: str
+    size_bytes: int
+    read_at: datetime
+
+
+class FigureQueries:
+    """Sums over the catalog."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def read(self, until: datetime) -> Figures:
+        """The figures of now. Snapshots later than ``until`` are a wrong clock's: no newest ones."""
+        async with self._database.reading() as connection:
+            return Figures(
+                await _newest(connection, until),
+                await _stock(connection),
+                await _readings(connection),
+                await _waiting(connection),
+            )
+
+    async def last_ends(self, instances: set[str]) -> list[Event]:
+        """``operation.finished`` events, newest first, as far back as it takes to see each of these instances."""
+        unseen, found, before = set(instances), list[Event](), None
+        async with self._database.reading() as connection:
+            for _ in range(_PAGES_READ):
+                page = await _ends(connection, before)
+                for number, event in page:
+                    before = number
+                    found.append(event)
+                    if event.data.get("kind") == "backup" and not event.data.get("dry_run"):
+                        unseen -= set(event.data.get("instances", {}))
+                if len(page) < _PAGE or not unseen:
+                    break
+        return found
+
+    async def least_verified(self, before: datetime, limit: int = 1000) -> list[LeastRead]:
+        """Backups that were last read, or else made, before this moment; the longest ago first."""
+        read_at = sa.func.coalesce(_B.verified_at, _B.finished_at, type_=tables.Moment)
+        columns = (_B.id, _B.instance, _B.database, _B.size_bytes, read_at.label("read_at"))
+        query = sa.select(*columns).where(read_at < before).order_by(read_at, _B.id).limit(limit)
+        async with self._database.reading() as connection:
+            return [LeastRead(*row) for row in await connection.execute(query)]
+
+    async def given_up(self, since: datetime) -> int:
+        """Messages that were given up since then."""
+        outbox = tables.outbox.c
+        query = sa.select(sa.func.count()).where(outbox.state == "given_up", outbox.ended_at >= since)
+        async with self._database.reading() as connection:
+            return await connection.scalar(query) or 0
+
+
+async def _newest(connection: AsyncConnection, until: datetime) -> tuple[Newest, ...]:
+    # Ranked on the index alone; only the two newest of each database are then looked up.
+    ranks = sa.func.row_number().over(
+        partition_by=(_B.instance, _B.database), order_by=(_B.taken_at.desc(), _B.id.desc())
+    )
+    ranked = sa.select(_B.id, ranks.label("rank")).where(_B.taken_at <= until).subquery()
+    columns = (_B.engine, _B.instance, _B.database, _B.taken_at, _B.finished_at, _B.raw_size_bytes)
+    query = sa.select(*columns, ranked.c.rank).join(ranked, ranked.c.id == _B.id).where(ranked.c.rank <= 2)
+    found: dict[tuple[str, str], dict[int, Any]] = {}
+    for row in await connection.execute(query.order_by(_B.instance, _B.database)):
+        found.setdefault((row.instance, row.database), {})[row.rank] = row
+    return tuple(_compared(rows[1], rows.get(2)) for rows in found.values())
+
+
+def _compared(row: Any, before: Any) -> Newest:
+    return Newest(
+        row.engine,
+        row.instance,
+        row.database,
+        row.taken_at,
+        row.finished_at,
+        row.raw_size_bytes,
+        before.raw_size_bytes if before else None,
+    )
+
+
+async def _stock(connection: AsyncConnection) -> tuple[Stock, ...]:
+    sums = (sa.func.count(), sa.func.sum(_B.size_bytes))
+    query = sa.select(_B.engine, _B.instance, *sums).group_by(_B.engine, _B.instance).order_by(_B.instance, _B.engine)
+    return tuple(Stock(engine, instance, n, int(size)) for engine, instance, n, size in await connection.execute(query))
+
+
+async def _readings(connection: AsyncConnection) -> Readings:
+    unread = sa.select(sa.func.count(), sa.func.min(_B.finished_at)).where(_B.verified_at.is_(None))
+    never, made = (await connection.execute(unread)).one()
+    oldest, newest = (
+        await connection.execute(sa.select(sa.func.min(_B.verified_at), sa.func.max(_B.verified_at)))
+    ).one()
+    return Readings(min(filter(None, (oldest, made)), default=None), newest, never)
+
+
+async def _waiting(connection: AsyncConnection) -> tuple[Waiting, ...]:
+    outbox = tables.outbox.c
+    query = sa.select(outbox.channel, sa.func.count(), sa.func.min(outbox.created_at)).where(outbox.state == "waiting")
+    rows = await connection.execute(query.group_by(outbox.channel).order_by(outbox.channel))
+    return tuple(Waiting(*row) for row in rows)
+
+
+async def _ends(connection: AsyncConnection, before: int | None) -> list[tuple[int, Event]]:
+    query = sa.select(_E.id, _E.at, _E.operation_id, _E.data).where(_E.name == "operation.finished")
+    if before is not None:
+        query = query.where(_E.id < before)
+    rows = await connection.execute(query.order_by(_E.id.desc()).limit(_PAGE))
+    return [(row.id, Event("operation.finished", row.at, row.operation_id, data=json.loads(row.data))) for row in rows]
