@@ -25,6 +25,7 @@ from vya_backupd.api.listen import Site as HttpSite
 from vya_backupd.api.listen import bind_tcp, bind_unix
 from vya_backupd.api.public import MAX_CONNECTIONS as MAX_PUBLIC_CONNECTIONS
 from vya_backupd.api.public import public_app
+from vya_backupd.api.refusals import Refusals
 from vya_backupd.api.route import Panel
 from vya_backupd.checks import Checks
 from vya_backupd.daemon import footprint
@@ -39,6 +40,7 @@ from vya_backupd.model.operation import OperationKind
 from vya_backupd.observe.log import log_event
 from vya_backupd.observe.metrics import Metrics
 from vya_backupd.operations.backup import BackupHandler
+from vya_backupd.operations.prune import PruneHandler
 from vya_backupd.operations.rebuild import RebuildHandler, rebuild, reconcile
 from vya_backupd.operations.restore import RestoreHandler
 from vya_backupd.operations.verify import VerifyHandler
@@ -123,6 +125,7 @@ class App:
             OperationKind.RESTORE: restores,
             OperationKind.VERIFY: VerifyHandler(self.site),
             OperationKind.REBUILD: RebuildHandler(self.site),
+            OperationKind.PRUNE: PruneHandler(self.site),
         }
         self.queue = OperationQueue(
             self.site.catalog.operations,
@@ -187,7 +190,11 @@ class App:
         operators, viewers = self.access.operator_gids, self.access.viewer_gids
         sock = bind_unix(path, group=next(iter(operators), None), more_groups=tuple(operators[1:] + viewers))
         closing.callback(path.unlink, missing_ok=True)
-        site = HttpSite(control_app(self.service, self.access, self.panels), sock, max_connections=MAX_CONNECTIONS)
+        site = HttpSite(
+            control_app(self.service, self.access, self.panels, Refusals(self.site.catalog.record, utc_now)),
+            sock,
+            max_connections=MAX_CONNECTIONS,
+        )
         await site.start()
         closing.push_async_callback(site.stop)
         _log.info("control.listening", path=str(path))
@@ -217,11 +224,22 @@ class App:
             footprint.settle()
 
     async def reload(self) -> None:
-        """Read configuration and credentials anew and put them into force as one.
+        """Read configuration and credentials anew and put them into force as one; either way it is an event.
 
         Raises:
             ConfigError: they have mistakes, or change what only a restart can change; the old ones stay.
         """
+        name, facts = "config.reloaded", {}
+        try:
+            await self._reload()
+        except VyaError as error:
+            name, facts = "config.reload_refused", {"error_code": error.code, "error": error.message}
+            raise
+        finally:
+            with contextlib.suppress(VyaError):  # a catalog that is down does not undo a reload
+                await self.site.catalog.record(Event(name, utc_now(), data=facts))
+
+    async def _reload(self) -> None:
         settings = await asyncio.to_thread(read_settings, self._config_path)
         refuse_unchangeable(self.settings.config, settings.config)
         configure_log(settings)

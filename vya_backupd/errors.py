@@ -86,6 +86,9 @@ CODES: dict[str, str] = {
     "insufficient_space": "Less space is free than the backup will likely need.",
     "storage_unwritable": "The backup folder cannot be written.",
     "storage_failed": "Reading or writing a backup failed.",
+    # the audit
+    "audit_unwritable": "The audit file cannot be written; events wait in the catalog.",
+    "audit_unreadable": "A file of the audit cannot be read.",
     # ends of work
     "cancelled": "The operation was cancelled.",
     "interrupted": "The daemon stopped or died during the operation.",

@@ -28,6 +28,7 @@ from vya_backupd.daemon.lifecycle import Lifecycle, Phase
 from vya_backupd.daemon.queue import OperationQueue
 from vya_backupd.errors import VyaError
 from vya_backupd.model.backup import StoredBackup
+from vya_backupd.model.event import Event
 from vya_backupd.model.instance import SYSTEM_DATABASES, Instance
 from vya_backupd.model.operation import Operation, OperationKind, State, is_final
 from vya_backupd.observe.metrics import Live, Metrics
@@ -39,6 +40,8 @@ from vya_backupd.storage import Usage
 
 LIVE_SECONDS = 30.0
 """An event loop that has not turned for so long is not alive."""
+UNKNOWN = "unknown"
+"""What is said of a server that nobody has had an answer from yet."""
 
 
 class DaemonService:
@@ -68,9 +71,13 @@ class DaemonService:
         return not reasons, body
 
     def ready(self) -> tuple[bool, Record]:
-        """See ``Probes``. A server that is down is shown and does not make the daemon unready."""
+        """See ``Probes``. A server that is down is shown and does not make the daemon unready.
+
+        Every enabled instance is listed: one that has not answered since it was configured is ``unknown``.
+        """
         ready = self._lifecycle.phase is Phase.RUNNING and not self.troubles
-        body: Record = {"ready": ready, "databases": dict(self.reachable)}
+        known = {each.id: self.reachable.get(each.id, UNKNOWN) for each in self._site.enabled_instances(None)}
+        body: Record = {"ready": ready, "databases": known}
         if not ready:
             body["reasons"] = [f"the daemon is {self._lifecycle.phase}", *self.troubles]
         return ready, body
@@ -112,7 +119,7 @@ class DaemonService:
             "id": instance.id,
             "type": str(instance.kind),
             "enabled": instance.enabled,
-            "reachable": self.reachable.get(instance.id, "unknown"),
+            "reachable": self.reachable.get(instance.id, UNKNOWN),
             "databases": [self._record(stored) for stored in newest],
         }
 
@@ -230,7 +237,10 @@ class DaemonService:
 
     async def cancel(self, operation_id: str, actor: str) -> Record:
         """See ``Service``."""
-        return operation_record(await self._queue.cancel(operation_id, actor))
+        operation = await self._queue.cancel(operation_id, actor)
+        wanted = Event("operation.cancel_requested", self._site.now(), operation_id, actor=actor)
+        await self._site.catalog.record(wanted)
+        return operation_record(operation)
 
     async def watch(self, operation_id: str) -> AsyncIterator[Record]:
         """See ``Service``."""

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vya_backupd import __version__
 from vya_backupd.api.route import Panel
 from vya_backupd.daemon.lifecycle import Lifecycle
 from vya_backupd.daemon.part import Part
+from vya_backupd.daemon.presence import Presence
 from vya_backupd.daemon.queue import OperationQueue
+from vya_backupd.observe.audit import AuditTerms, AuditTrail
 from vya_backupd.observe.metrics import Metrics
 from vya_backupd.operations.site import Site
+from vya_backupd.panels.audit import AuditPanel
 from vya_backupd.service import DaemonService
 
 
@@ -26,8 +30,16 @@ class House:
     standalone: bool = False
 
 
-def furnish(house: House) -> tuple[Sequence[Part], Sequence[Panel]]:  # noqa: ARG001 - until the first part comes in
+def furnish(house: House) -> tuple[Sequence[Part], Sequence[Panel]]:
     """The parts to run and the panels to show, made of this house. Observers of events are subscribed here."""
-    parts: list[Part] = []
-    panels: list[Panel] = []
+    site = house.site
+    trail = AuditTrail(site.catalog, lambda: _audit_terms(site), site.now)
+    facts = {"version": __version__, "standalone": house.standalone}
+    parts: list[Part] = [trail, Presence(site.catalog.record, site.now, facts, trail.settle)]
+    panels: list[Panel] = [AuditPanel(site, trail)]
     return parts, panels
+
+
+def _audit_terms(site: Site) -> AuditTerms:
+    """Where the audit goes, by the configuration in force."""
+    return AuditTerms(site.config.audit_path, site.settings.encrypt if site.config.audit.encrypt else None)

@@ -43,6 +43,7 @@ def read_settings(config_path: Path) -> Settings:
         {instance.id: instance for instance in found.instances},
         found.keyring.decrypt,
         {entry.id: entry for entry in found.entries},
+        found.keyring.encrypt,
     )
 
 

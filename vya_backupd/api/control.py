@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import json
+import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
@@ -19,13 +20,15 @@ from aiohttp import web
 from vya_backupd.api.access import Access, Peer, Role, peer_of
 from vya_backupd.api.lines import with_heartbeats, write_line
 from vya_backupd.api.listen import BODY_SECONDS
-from vya_backupd.api.problems import json_answer, problems
+from vya_backupd.api.problems import json_answer, problems, route_of
 from vya_backupd.api.public import metrics_handler
+from vya_backupd.api.refusals import Refusals
 from vya_backupd.api.route import Asked, Panel, Route
 from vya_backupd.api.service import Service
 from vya_backupd.api.wire import parse_time
-from vya_backupd.errors import BusyError, DeniedError, UsageError
+from vya_backupd.errors import BusyError, DeniedError, UsageError, VyaError
 from vya_backupd.model.operation import OperationKind, State
+from vya_backupd.model.origin import Origin, speaking_for
 
 MAX_BODY = 1024 * 1024
 MAX_CONNECTIONS = 128
@@ -37,10 +40,12 @@ _Choice = TypeVar("_Choice", bound=enum.StrEnum)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def control_app(service: Service, access: Access, panels: Sequence[Panel] = ()) -> web.Application:
-    """The application for the control socket: the main job, and what the panels offer."""
+def control_app(
+    service: Service, access: Access, panels: Sequence[Panel] = (), refusals: Refusals | None = None
+) -> web.Application:
+    """The application for the control socket: the main job, and what the panels offer. ``refusals`` hears of every no."""
     app = web.Application(middlewares=[problems], client_max_size=MAX_BODY)
-    site = ControlSite(service, access)
+    site = ControlSite(service, access, refusals)
     site.add_routes(app.router)
     for panel in panels:
         site.add_panel(app.router, panel)
@@ -50,9 +55,10 @@ def control_app(service: Service, access: Access, panels: Sequence[Panel] = ()) 
 class ControlSite:
     """The routes and their handlers."""
 
-    def __init__(self, service: Service, access: Access) -> None:
+    def __init__(self, service: Service, access: Access, refusals: Refusals | None = None) -> None:
         self._service = service
         self.access = access
+        self._refusals = refusals
         self._open_requests: Counter[int] = Counter()
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
@@ -87,9 +93,14 @@ class ControlSite:
     def _guarded(self, needed: Role, handler: Handler) -> Handler:
         async def guarded(request: web.Request) -> web.StreamResponse:
             peer = _peer(request)
-            self.access.demand(peer, needed)
-            with self._one_more(peer):
-                return await handler(request)
+            with self._one_more(peer), speaking_for(_origin(peer)):
+                try:
+                    self.access.demand(peer, needed)
+                    return await handler(request)
+                except VyaError as error:
+                    if self._refusals and (needed is Role.OPERATOR or isinstance(error, DeniedError)):
+                        await self._refusals.tell(peer.name, request.method, route_of(request), error)
+                    raise
 
         return guarded
 
@@ -203,11 +214,16 @@ def _answering(route: Route) -> Handler:
             await _body(request),
             request.query,
             request.match_info,
-            {"uid": peer.uid, "pid": peer.pid},
+            _origin(peer).to_json(),
         )
         return json_answer(await route.answer(asked))
 
     return answering
+
+
+def _origin(peer: Peer) -> Origin:
+    """A client that works by itself asks from within its own process."""
+    return Origin(peer.uid, peer.pid, "standalone" if peer.pid == os.getpid() else "control")
 
 
 def _peer(request: web.Request) -> Peer:

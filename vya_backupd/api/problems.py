@@ -44,7 +44,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except ConnectionError:
         raise
     except Exception:  # noqa: BLE001 - a stranger gets a problem, the log gets the trace
-        _log.exception("api.internal_error", method=request.method, route=_route(request))
+        _log.exception("api.internal_error", method=request.method, route=route_of(request))
         return problem(VyaError("unexpected failure inside the daemon", hint="its log has the trace"))
 
 
@@ -56,7 +56,7 @@ def _error_of(request: web.Request, error: web.HTTPException) -> VyaError:
     return UsageError(f"{request.method} {request.path}: {error.reason}")
 
 
-def _route(request: web.Request) -> str:
+def route_of(request: web.Request) -> str:
     """The pattern, not the path: a path may carry names that do not belong in a log."""
     resource = request.match_info.route.resource
     return resource.canonical if resource else "unknown"

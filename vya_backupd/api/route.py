@@ -21,7 +21,7 @@ class Asked:
     query: Mapping[str, str] = field(default_factory=dict)
     path: Mapping[str, str] = field(default_factory=dict)
     origin: Mapping[str, Any] = field(default_factory=dict)
-    """Where the request came from: ``uid``, ``pid``."""
+    """Where the request came from: ``uid``, ``pid``, ``client``. Events that it causes carry it by themselves."""
 
     def text(self, key: str) -> str | None:
         """A text of the body, or None where it has none.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -14,6 +14,7 @@ from vya_backupd.catalog import tables
 from vya_backupd.catalog.database import Database
 from vya_backupd.catalog.events import EventLog
 from vya_backupd.model.event import Event
+from vya_backupd.model.origin import Origin, current_origin
 
 _T = TypeVar("_T")
 
@@ -59,13 +60,17 @@ class Ledger:
         events: Sequence[Event] | Callable[[_T], Sequence[Event]] = (),
         counts: Iterable[Count] = (),
     ) -> _T:
-        """Run a change. ``events`` may be a function of its answer, for a change that turns out to be none."""
+        """Run a change. ``events`` may be a function of its answer, for a change that turns out to be none.
+
+        While a request is being answered, they carry its ``origin``.
+        """
         wanted = tuple(counts)
         reported: list[Event] = []
+        origin = current_origin()
 
         async def work(connection: AsyncConnection) -> _T:
             answer = await change(connection)
-            reported[:] = events(answer) if callable(events) else events
+            reported[:] = _from(origin, events(answer) if callable(events) else events)
             await self._events.insert(connection, reported)
             for count in (*wanted, *(each for event in reported for each in self._counting(event))):
                 await _add(connection, count)
@@ -81,6 +86,13 @@ class Ledger:
         async with self._database.reading() as connection:
             rows = (await connection.execute(query)).all()
         return [Total(row.name, json.loads(row.labels), row.value) for row in rows]
+
+
+def _from(origin: Origin | None, events: Sequence[Event]) -> Sequence[Event]:
+    """The events with the place that the request came from which is being answered, if one is."""
+    if origin is None:
+        return events
+    return [replace(event, data={**event.data, "origin": origin.to_json()}) for event in events]
 
 
 async def _add(connection: AsyncConnection, count: Count) -> None:

@@ -86,6 +86,22 @@ def rotate_credentials(
     return {"file": str(place.file), **_described(made)}
 
 
+def verify_audit(files: list[Path], config: str) -> dict[str, Any]:
+    """Follow the audit's chain through files of any place. Entries are decrypted where the configuration can be read.
+
+    Raises:
+        StorageError: a file cannot be read.
+    """
+    from vya_backupd.config import credentials
+    from vya_backupd.config.load import load
+    from vya_backupd.panels.audit import verified
+
+    opener = None
+    if Path(config).exists():
+        opener = credentials.read(credentials.location(load(Path(config)))).keyring.decrypt
+    return verified(files, None, opener)
+
+
 def _place(config: str, file: Path | None, key_file: Path | None) -> Location:
     """Where the credentials are: as the configuration says, unless the file itself is named."""
     from vya_backupd.config import credentials

@@ -83,7 +83,11 @@ class OperationQueue:
             wanted = Operation(
                 _new_id(self._now()), kind, State.QUEUED, request, self._now(), actor, key=key, attempt=attempt
             )
-            event = Event("operation.submitted", self._now(), wanted.id, actor=actor, data={"kind": str(kind)})
+            facts = {
+                "kind": str(kind),
+                "request": {name: value for name, value in request.items() if value is not None},
+            }
+            event = Event("operation.submitted", self._now(), wanted.id, actor=actor, data=facts)
             recorded = await self._ledger.submit(wanted, event)
             if recorded.id != wanted.id:
                 return recorded

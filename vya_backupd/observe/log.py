@@ -28,6 +28,10 @@ _QUIET = {"aiohttp.access": logging.ERROR, "aiosqlite": logging.WARNING, "alembi
 """Libraries that say more than an operator wants, whatever the level is."""
 
 
+_SAID = frozenset({"daemon.stopped", "config.reloaded", "config.reload_refused"})
+"""Events that whoever did it has said in the log already, also when no catalog could take them."""
+
+
 @dataclass(frozen=True, slots=True)
 class LogSettings:
     """How to log: section ``logging`` of the configuration."""
@@ -124,6 +128,8 @@ def configure_logging(settings: LogSettings) -> None:
 
 def log_event(event: Event) -> None:
     """The observer that writes every event of the catalog into the log; bad ends are warnings or errors."""
+    if event.name in _SAID:
+        return
     facts = {key: value for key, value in event.data.items() if key not in {"event", "level", "logger", "timestamp"}}
     place = {"operation": event.operation_id, "instance": event.instance, "database": event.database}
     known = {key: value for key, value in place.items() if value is not None}

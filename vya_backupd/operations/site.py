@@ -38,6 +38,7 @@ class Settings:
     instances: Mapping[str, Instance]
     decrypt: Decrypt | None = None
     entries: Mapping[str, Entry] = field(default_factory=dict, repr=False)
+    encrypt: Callable[[str], str] | None = None
 
     def scheduling(self, instance_id: str) -> Scheduling:
         """When an instance is backed up: its own schedule over that of ``config.yaml``."""
