@@ -99,7 +99,8 @@ scheduling:
 def test_a_misspelt_key_is_told_its_neighbour(tmp_path: Path, path: tuple[str, ...]) -> None:
     text = "\n".join(f"{'  ' * depth}{part}:" for depth, part in enumerate(path[:-1]))
     wrong = path[-1][:-1] + ("x" if path[-1][-1] != "x" else "y")
-    found = mistakes(tmp_path, f"{text}\n{'  ' * (len(path) - 1)}{wrong}: [1]\n")
+    item = "- " if path[-2:-1] == ("webhooks",) else ""
+    found = mistakes(tmp_path, f"{text}\n{'  ' * (len(path) - 1)}{item}{wrong}: [1]\n")
     line = next(line for line in found if "unknown key" in line)
     assert line.startswith(f"line {len(path) + (len(path) == 1)}:")
     assert line.endswith("?")
@@ -296,3 +297,39 @@ def test_no_text_breaks_the_loader(tmp_path_factory: pytest.TempPathFactory, tex
     except ConfigError as error:
         code = error.code
     assert code == "invalid_config"
+
+
+def test_webhooks_and_pings_show_no_secret(tmp_path: Path) -> None:
+    text = f"""\
+notifications:
+  webhooks:
+    - url: https://hooks.example.com:8443/services/{CANARY}
+      secret: {CANARY}
+      events: retention.*
+    - {{url: 'env:HOOK'}}
+  ping: {{success_url: 'https://u:{CANARY}@hc.example.com/{CANARY}'}}
+"""
+    environ = {"HOOK": f"http://localhost/{CANARY}"}
+    assert [line.split(": ")[:2] for line in mistakes(tmp_path, text, environ)] == [
+        ["line 4", "notifications.webhooks[0].secret"],
+        ["line 7", "notifications.ping.success_url"],
+    ]
+    config = loaded(tmp_path, f"application: {{environment: dev}}\n{text}", environ)
+    first, second = config.notifications.webhooks
+    assert (first.events, second.events) == (("retention.*",), ("operation.finished",))
+    assert second.url.reveal().reveal() == f"http://localhost/{CANARY}"
+    shown = show(config)["notifications"]
+    assert shown["webhooks"][0]["url"] == "https://hooks.example.com:8443/***"
+    assert shown["webhooks"][1]["url"] == "env:HOOK"
+    assert shown["ping"]["success_url"] == "https://hc.example.com/***"
+    assert CANARY not in json.dumps(show(config)) + repr(config)
+    wrong = mistakes(tmp_path, "notifications: {webhooks: [{url: 'ftp://x/', evnts: a}, {}]}")
+    assert len(wrong) == 3
+    assert "did you mean events?" in " ".join(wrong)
+
+
+@pytest.mark.parametrize("text", ["ops@example.com, Bob <bob@example.com>", ["a@b c"]])
+def test_recipients_are_bare_addresses(tmp_path: Path, text: object) -> None:
+    assert (
+        "bare addresses" in mistakes(tmp_path, f"notifications: {{email: {{error_recipients: {json.dumps(text)}}}}}")[0]
+    )

@@ -101,7 +101,8 @@ def _placed(value: Path, info: ValidationInfo) -> Path:
     return Path(os.path.normpath(info.context.base / path)) if isinstance(info.context, Reading) else path
 
 
-def _names(value: Any) -> Any:
+def words(value: Any) -> Any:
+    """A text as the list of its parts between commas; anything else as it is."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
@@ -134,6 +135,17 @@ def _one_line(value: str) -> str:
     return value
 
 
+def _secret_url(value: Any, info: ValidationInfo) -> SecretRef:
+    reference = _secret(value, info)
+    if reference.scheme in ("plain", "env") and reference.found is not None:
+        _url(reference.found.reveal())
+    return reference
+
+
+def _shown_url(value: SecretRef) -> str:
+    return secret_ref.site_of(value.found.reveal()) if value.scheme == "plain" and value.found else str(value)
+
+
 def _shown_secret(value: SecretRef | None) -> str | None:
     if value is None:
         return None
@@ -152,9 +164,9 @@ Wait = Annotated[timedelta, BeforeValidator(duration), PlainSerializer(duration_
 """A span of time that may be zero."""
 FilePath = Annotated[Path, AfterValidator(_placed)]
 """A path; a relative one starts at the folder of config.yaml."""
-Names = Annotated[tuple[Text, ...], BeforeValidator(_names)]
+Names = Annotated[tuple[Text, ...], BeforeValidator(words)]
 """A list of words; a single text is split at commas."""
-Paths = Annotated[tuple[FilePath, ...], BeforeValidator(_names)]
+Paths = Annotated[tuple[FilePath, ...], BeforeValidator(words)]
 """A list of paths."""
 SecretField = Annotated[SecretRef, PlainValidator(_secret), PlainSerializer(_shown_secret, return_type=str)]
 """A secret, given by reference."""
@@ -162,5 +174,7 @@ TimeZone = Annotated[str, AfterValidator(_zone)]
 """The name of a time zone."""
 HttpUrl = Annotated[str, AfterValidator(_url), PlainSerializer(secret_ref.mask_url, return_type=str)]
 """An http or https address."""
+SecretUrl = Annotated[SecretRef, PlainValidator(_secret_url), PlainSerializer(_shown_url, return_type=str)]
+"""An http or https address that may be a secret as a whole: given as it is or by reference, shown without its path."""
 UserName = Annotated[Text, PlainSerializer(mask_user, return_type=str)]
 """A login name: shown as its first four characters."""

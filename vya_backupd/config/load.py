@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,19 @@ from vya_backupd.config.secret_ref import SCHEMES, has_password
 from vya_backupd.errors import ConfigError
 
 DEFAULT_PATH = Path("/etc/vya_backupdb/config.yaml")
-_SECRETS: tuple[KeyPath, ...] = (("notifications", "email", "password"),)
-_URLS: tuple[KeyPath, ...] = (("catalog", "url"), ("monitoring", "prometheus", "pushgateway_url"))
+_EACH = "*"
+"""In a path: every item of a list."""
+_SECRETS: tuple[KeyPath, ...] = (
+    ("notifications", "email", "password"),
+    ("notifications", "webhooks", _EACH, "secret"),
+)
+_URLS: tuple[KeyPath, ...] = (
+    ("catalog", "url"),
+    ("monitoring", "prometheus", "pushgateway_url"),
+    ("notifications", "webhooks", _EACH, "url"),
+    ("notifications", "ping", "success_url"),
+    ("notifications", "ping", "failure_url"),
+)
 
 
 def load(path: Path, environ: Mapping[str, str] | None = None) -> Config:
@@ -76,24 +87,32 @@ def _read(path: Path) -> str:
 
 def _plain_secrets(data: dict[str, Any], place: Any) -> list[Mistake]:
     """Secrets written out in a production configuration; looked for in the text, so that other mistakes hide none."""
-    if (_at(data, ("application", "environment")) or "production") != "production":
+    environment = dict(_at(data, ("application", "environment"))).get(("application", "environment"))
+    if (environment or "production") != "production":
         return []
     ways = ", ".join(f"{scheme}:" for scheme in SCHEMES)
     reason = f"is a plain secret, refused in production; give it as one of {ways} (or set application.environment)"
     found = []
-    for path in _SECRETS + _URLS:
-        text = _at(data, path)
-        if not isinstance(text, str) or text.startswith(tuple(f"{scheme}:" for scheme in SCHEMES)):
-            continue
-        if path in _SECRETS or has_password(text):
-            found.append(Mistake(path, reason, place(path)))
+    for pattern in _SECRETS + _URLS:
+        for path, text in _at(data, pattern):
+            if not isinstance(text, str) or text.startswith(tuple(f"{scheme}:" for scheme in SCHEMES)):
+                continue
+            if pattern in _SECRETS or has_password(text):
+                found.append(Mistake(path, reason, place(path)))
     return found
 
 
-def _at(data: Any, path: KeyPath) -> Any:
-    for part in path:
-        data = data.get(part) if isinstance(data, dict) else None
-    return data
+def _at(data: Any, pattern: KeyPath, above: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+    """The values at a path that may go through every item of a list, each with its own path."""
+    if not pattern:
+        yield above, data
+        return
+    part, *rest = pattern
+    if part == _EACH and isinstance(data, list):
+        for number, item in enumerate(data):
+            yield from _at(item, tuple(rest), (*above, number))
+    elif isinstance(data, dict) and part in data:
+        yield from _at(data[part], tuple(rest), (*above, part))
 
 
 def show(config: Config) -> dict[str, Any]:

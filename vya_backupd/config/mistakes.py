@@ -127,6 +127,11 @@ def group_of(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
+def is_list(annotation: Any) -> bool:
+    """Whether a field holds several of its group: ``tuple[Model, ...]``."""
+    return typing.get_origin(annotation) is tuple
+
+
 def key_paths(model: type[BaseModel], above: KeyPath = ()) -> Iterator[KeyPath]:
     """Every key of a schema, groups and what is in them, in their order."""
     for name, field in model.model_fields.items():

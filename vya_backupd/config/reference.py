@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from vya_backupd.config.fields import duration_text
-from vya_backupd.config.mistakes import group_of
+from vya_backupd.config.mistakes import group_of, is_list
 from vya_backupd.config.schema import Config
 from vya_backupd.config.secret_ref import SecretRef
 
@@ -68,7 +68,10 @@ def _group_yaml(model: type[BaseModel], depth: int) -> Iterator[str]:
             comment += f" [{kind}]" if (kind := _kind(field)) not in ("text", "true, false", "list") else ""
         yield "\n" if depth == 0 else ""
         yield textwrap.fill(comment, 110, initial_indent=f"{pad}# ", subsequent_indent=f"{pad}# ") + "\n"
-        if group is not None:
+        if group is not None and is_list(field.annotation):
+            yield f"{pad}{name}: []\n{pad}# Each of them:\n{pad}# -\n"
+            yield from (f"{pad}# {line}\n" for line in "".join(_group_yaml(group, 1)).splitlines())
+        elif group is not None:
             yield f"{pad}{name}:\n"
             yield from _group_yaml(group, depth + 1)
         elif (value := _default(field)) is None:
@@ -96,7 +99,8 @@ def _group_rows(model: type[BaseModel], path: str) -> Iterator[str]:
         yield ""
     for name, field in fields:
         if group := group_of(field.annotation):
-            yield from _group_rows(group, f"{path}.{name}".lstrip("."))
+            item = "[]" if is_list(field.annotation) else ""
+            yield from _group_rows(group, f"{path}.{name}".lstrip(".") + item)
 
 
 def _note(field: FieldInfo) -> str | None:
@@ -114,7 +118,7 @@ def _shown_default(field: FieldInfo) -> str:
 
 
 def _default(field: FieldInfo) -> str | None:
-    if field.default_factory is not None or field.default is None:
+    if field.is_required() or field.default_factory is not None or field.default is None:
         return None
     return _scalar(field.default)
 

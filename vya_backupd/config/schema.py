@@ -10,7 +10,8 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from vya_backupd.config.fields import Duration, FilePath, Names, Paths, SecretField, Section, Text
-from vya_backupd.config.schema_service import Monitoring, Notifications, Scheduling
+from vya_backupd.config.schema_notifications import Notifications
+from vya_backupd.config.schema_service import Monitoring, Scheduling
 from vya_backupd.config.schema_storage import Storage
 from vya_backupd.config.secret_ref import Decrypt
 from vya_backupd.model.secret import Secret

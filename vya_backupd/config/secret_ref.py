@@ -134,3 +134,13 @@ def mask_url(url: str) -> str:
     scheme, _, rest = url.partition("://")
     login, _, where = rest.rpartition("@")
     return f"{scheme}://{login.partition(':')[0][:4]}***:***@{where}"
+
+
+def site_of(url: str) -> str:
+    """The scheme and host of a URL whose path may be a secret: ``https://host:8443/***``."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "***"
+    return f"{parts.scheme}://{parts.hostname}{port}/***"
