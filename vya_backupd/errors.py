@@ -15,7 +15,8 @@
     ├── ServerError           a database server said no, or nothing           exit 1
     ├── ToolError             a dump or restore tool is missing, or failed    exit 1
     ├── DumpError             a dump ended well but is not a whole dump       exit 1
-    └── StorageError          a disk is full, read-only or gone               exit 1
+    ├── StorageError          a disk is full, read-only or gone               exit 1
+    └── NoticeError           a mail, webhook or ping did not get through     exit 1
 
 An error carries a stable ``code`` (a slug: metric label, audit field, anchor of the documentation), what happened in
 ``message``, what to do next in ``hint``, the instance and database it is about, and whether trying again can help.
@@ -89,6 +90,13 @@ CODES: dict[str, str] = {
     # the audit
     "audit_unwritable": "The audit file cannot be written; events wait in the catalog.",
     "audit_unreadable": "A file of the audit cannot be read.",
+    # telling people
+    "mail_unreachable": "The mail server does not answer, or the connection was lost.",
+    "mail_tls": "The mail server offers no TLS, or its certificate is not trusted; nothing was sent.",
+    "mail_login": "The mail server refused user name or password.",
+    "mail_refused": "The mail server refused sender, recipient or message.",
+    "webhook_failed": "A webhook or ping was not answered with success.",
+    "invalid_template": "A template of mails has a mistake.",
     # ends of work
     "cancelled": "The operation was cancelled.",
     "interrupted": "The daemon stopped or died during the operation.",
@@ -258,6 +266,14 @@ class StorageError(VyaError):
 
     default_code = "storage_failed"
     default_hint = "Check the disk or the mount."
+
+
+class NoticeError(VyaError):
+    """Somebody could not be told. The work that was to be told of is as it is."""
+
+    default_code = "mail_refused"
+    default_hint = "The message has the other side's own words; 'vyactl notify test' tries again."
+    default_retryable = True
 
 
 _BY_EXIT_CODE: dict[int, type[VyaError]] = {
