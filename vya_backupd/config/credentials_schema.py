@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from vya_backupd.config.cron import check_cron
 from vya_backupd.config.fields import Duration, FilePath, Section, Text
 from vya_backupd.config.keys import KeyMethod
 from vya_backupd.model.instance import EngineKind, Instance, Tls, TlsMode
 from vya_backupd.model.secret import Secret
+from vya_backupd.policy.cron import parse_cron
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _PORTS = {EngineKind.MYSQL: 3306, EngineKind.MARIADB: 3306, EngineKind.POSTGRESQL: 5432}
@@ -95,7 +95,7 @@ class OwnSchedule(Section):
     @classmethod
     def _five_fields(cls, value: str | None) -> str | None:
         if value is not None:
-            check_cron(value)
+            parse_cron(value)
         return value
 
 

@@ -7,7 +7,6 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from vya_backupd.config.cron import check_cron
 from vya_backupd.config.fields import (
     Duration,
     HttpUrl,
@@ -19,6 +18,7 @@ from vya_backupd.config.fields import (
     UserName,
     Wait,
 )
+from vya_backupd.policy.cron import parse_cron
 
 
 class Scheduling(Section):
@@ -42,14 +42,17 @@ class Scheduling(Section):
     jitter: Wait = Field(timedelta(0), description="Up to this long is added to each start, so that sites spread out.")
     catch_up: bool = Field(True, description="Whether a backup that was missed while the daemon was down runs once.")
     catch_up_window: Duration = Field(
-        timedelta(hours=12), description="How long after its time a missed backup is still run."
+        timedelta(hours=12), description="How long after its time a missed or interrupted backup is still run."
+    )
+    attempts: int = Field(
+        3, ge=1, le=100, description="How often a backup that a crash or a stop interrupts is begun, the first included."
     )
 
     @field_validator("cron")
     @classmethod
     def _five_fields(cls, value: str | None) -> str | None:
         if value is not None:
-            check_cron(value)
+            parse_cron(value)
         return value
 
 
