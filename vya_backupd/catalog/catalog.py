@@ -16,6 +16,9 @@ from vya_backupd.catalog.figures import FigureQueries
 from vya_backupd.catalog.ledger import Counting, Ledger, Total, count_nothing
 from vya_backupd.catalog.marks import Marks
 from vya_backupd.catalog.operations import OperationLog
+from vya_backupd.catalog.outbox import Outbox
+from vya_backupd.catalog.recency import Recency
+from vya_backupd.catalog.schedules import ScheduleLog
 from vya_backupd.model.event import Event
 
 
@@ -33,6 +36,9 @@ class Catalog:
         self.backups = BackupIndex(self._database, self._ledger)
         self.operations = OperationLog(self._database, self._ledger)
         self.marks = Marks(self._database)
+        self.outbox = Outbox(self._database, self._ledger)
+        self.recency = Recency(self._database)
+        self.schedules = ScheduleLog(self._database, self._ledger)
         self.figures = FigureQueries(self._database)
         self.needs_rebuild = False
         self.moved_aside: Path | None = None

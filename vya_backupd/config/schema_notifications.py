@@ -67,8 +67,17 @@ class Email(Section):
     digest_after: int = Field(
         5, ge=1, le=1000, description="Failures within digest_window that get a mail each; further ones share one."
     )
-    digest_window: Duration = Field(timedelta(minutes=10), description="How long further failures are gathered.")
+    digest_window: Duration = Field(
+        timedelta(minutes=10), description="How long further failures are gathered; at most 30m."
+    )
     templates: Templates = Field(default_factory=Templates, description="The texts of mails.")
+
+    @field_validator("digest_window")
+    @classmethod
+    def _below_an_hour(cls, value: timedelta) -> timedelta:
+        if value > timedelta(minutes=30):
+            raise ValueError("must not be longer than 30m: a mail that waits for an hour counts as stuck")
+        return value
 
     @field_validator("success_recipients", "error_recipients")
     @classmethod
