@@ -38,7 +38,7 @@ class OperationLog:
         async def change(connection: AsyncConnection) -> Operation:
             if operation.key is not None:
                 slot = sa.and_(_O.key == operation.key, _O.attempt == operation.attempt)
-                if existing := await _read(connection, sa.select(tables.operations).where(slot)):
+                if existing := await read_operations(connection, sa.select(tables.operations).where(slot)):
                     return existing[0]
             await connection.execute(sa.insert(tables.operations).values(_row(operation)))
             await _append_steps(connection, operation.id, 0, operation.steps)
@@ -120,7 +120,9 @@ class OperationLog:
         """Close what a dead process left running; ``report`` makes each one's event, whose time is its end."""
 
         async def change(connection: AsyncConnection) -> list[tuple[Operation, Event]]:
-            found = await _read(connection, sa.select(tables.operations).where(_O.state == State.RUNNING.value))
+            found = await read_operations(
+                connection, sa.select(tables.operations).where(_O.state == State.RUNNING.value)
+            )
             reports = [(operation, report(operation)) for operation in found]
             for operation, event in reports:
                 state = advance(operation.state, State.INTERRUPTED).value
@@ -140,10 +142,10 @@ class OperationLog:
         """
         query = sa.select(tables.operations)
         async with self._database.reading() as connection:
-            found = await _read(connection, query.where(_O.id == operation_id))
+            found = await read_operations(connection, query.where(_O.id == operation_id))
             if not found and operation_id:
                 begins = _O.id.startswith(operation_id, autoescape=True)
-                found = await _read(connection, query.where(begins).limit(2))
+                found = await read_operations(connection, query.where(begins).limit(2))
         if len(found) > 1:
             raise UsageError(f"several operations have an id that begins with {operation_id}", hint="Give more of it.")
         return found[0] if found else None
@@ -158,7 +160,7 @@ class OperationLog:
         if kind is not None:
             query = query.where(_O.kind == kind.value)
         async with self._database.reading() as connection:
-            return await _read(connection, query)
+            return await read_operations(connection, query)
 
     async def queued(self) -> tuple[Operation, ...]:
         """What waits to be run, the first submitted first."""
@@ -166,13 +168,14 @@ class OperationLog:
 
 
 async def _one(connection: AsyncConnection, operation_id: str) -> Operation:
-    found = await _read(connection, sa.select(tables.operations).where(_O.id == operation_id))
+    found = await read_operations(connection, sa.select(tables.operations).where(_O.id == operation_id))
     if not found:
         raise _unknown(f"no operation has the id {operation_id}")
     return found[0]
 
 
-async def _read(connection: AsyncConnection, query: sa.Select[Any]) -> list[Operation]:
+async def read_operations(connection: AsyncConnection, query: sa.Select[Any]) -> list[Operation]:
+    """The operations of a query on their table, with their steps, within a transaction."""
     rows = (await connection.execute(query)).mappings().all()
     steps: dict[str, list[Step]] = {row["id"]: [] for row in rows}
     ids = list(steps)

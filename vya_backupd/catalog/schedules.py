@@ -1,0 +1,112 @@
+"""How far the schedule of each instance has come, who paused it, and what became of its slots.
+
+The last slot and the pauses are rows of their own; the attempts of a slot are operations, found by their key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from vya_backupd.catalog import tables
+from vya_backupd.catalog.database import Database
+from vya_backupd.catalog.ledger import Ledger
+from vya_backupd.catalog.operations import read_operations
+from vya_backupd.model.event import Event
+from vya_backupd.model.operation import Operation
+from vya_backupd.policy.due import Pause
+
+EVERY_INSTANCE = "*"
+"""The row whose pause holds for all instances."""
+
+_S = tables.schedules.c
+_O = tables.operations.c
+_B = tables.backups.c
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleRow:
+    """One row: an instance, the last slot that is accounted for, and its pause."""
+
+    instance: str
+    last_slot: datetime | None = None
+    pause: Pause | None = None
+
+
+def slot_key(instance: str, slot: datetime) -> str:
+    """The key by which a slot's operations are known. No instance's id holds an ``@``; keys sort by time."""
+    return f"{instance}@{slot.astimezone(UTC).isoformat(timespec='seconds')}"
+
+
+def slot_of(key: str) -> datetime:
+    """The slot of a key that ``slot_key`` made."""
+    return datetime.fromisoformat(key.partition("@")[2])
+
+
+class ScheduleLog:
+    """Slots and pauses."""
+
+    def __init__(self, database: Database, ledger: Ledger) -> None:
+        self._database = database
+        self._ledger = ledger
+
+    async def rows(self) -> dict[str, ScheduleRow]:
+        """Everything known, by instance."""
+        async with self._database.reading() as connection:
+            found = (await connection.execute(sa.select(tables.schedules))).mappings().all()
+        return {row["instance"]: _row(row) for row in found}
+
+    async def account(self, instance: str, slot: datetime | None, events: Sequence[Event] = ()) -> None:
+        """Take a slot, and all before it, as dealt with; None forgets the last one, as for a schedule that is off."""
+        await self._ledger.write(lambda connection: _put(connection, instance, {"last_slot": slot}), events)
+
+    async def pause(self, instance: str, pause: Pause, event: Event) -> None:
+        """Pause an instance, or ``EVERY_INSTANCE``, in place of an earlier pause."""
+        values = {"paused_at": pause.at, "paused_by": pause.by, "paused_until": pause.until, "note": pause.note}
+        await self._ledger.write(lambda connection: _put(connection, instance, values), (event,))
+
+    async def resume(self, instance: str, event: Event) -> bool:
+        """End a pause. False, and no event, where there is none."""
+        nothing = {"paused_at": None, "paused_by": None, "paused_until": None, "note": ""}
+        there = sa.and_(_S.instance == instance, _S.paused_at.is_not(None))
+
+        async def change(connection: AsyncConnection) -> bool:
+            return (await connection.execute(sa.update(tables.schedules).where(there).values(nothing))).rowcount > 0
+
+        return await self._ledger.write(change, lambda ended: (event,) if ended else ())
+
+    async def newest_attempts(self, instance: str, until: datetime) -> list[Operation]:
+        """The attempts, in order, of the newest slot at or before ``until`` that was submitted."""
+        async with self._database.reading() as connection:
+            # Another order of characters than that of bytes could mix the keys of instances.
+            ordered = _O.key.collate("C") if connection.dialect.name == "postgresql" else _O.key
+            mine = sa.and_(ordered >= f"{instance}@", ordered <= slot_key(instance, until))
+            key = await connection.scalar(sa.select(sa.func.max(ordered)).where(mine))
+            if key is None:
+                return []
+            query = sa.select(tables.operations).where(_O.key == key).order_by(_O.attempt)
+            return await read_operations(connection, query)
+
+    async def published(self, instance: str, run: str) -> set[str]:
+        """The databases of an instance of which this run (see ``BackupFacts``) published a backup."""
+        query = sa.select(_B.database).where(_B.instance == instance, _B.run == run)
+        async with self._database.reading() as connection:
+            return set((await connection.execute(query)).scalars())
+
+
+async def _put(connection: AsyncConnection, instance: str, values: dict[str, Any]) -> None:
+    changed = await connection.execute(sa.update(tables.schedules).where(_S.instance == instance).values(values))
+    if changed.rowcount == 0:
+        await connection.execute(sa.insert(tables.schedules).values({"instance": instance, "note": "", **values}))
+
+
+def _row(row: Any) -> ScheduleRow:
+    pause = None
+    if row["paused_at"] is not None:
+        pause = Pause(row["paused_at"], row["paused_by"] or "", row["paused_until"], row["note"])
+    return ScheduleRow(row["instance"], row["last_slot"], pause)
