@@ -33,8 +33,8 @@ def cut(text: bytes) -> list[RawSegment]:
     return [RawSegment(Section.DATA, "t", [p[:1000], memoryview(p)[1000:], b""], len(p)) for p in pieces]
 
 
-def file_size(segments: list[RawSegment], level: int) -> int:
-    file, chooser = FileWriter(), CodecChooser(level)
+def file_size(segments: list[RawSegment], level: int, expected: int = 0) -> int:
+    file, chooser = FileWriter(), CodecChooser(level, expected)
     file.first(samples.facts())
     for segment in segments:
         file.add(segment, chooser.compress(segment))
@@ -57,7 +57,7 @@ def test_savings_on_one_table_are_spent_on_the_next() -> None:
         after.choose(segment)
     thrifty = [alone.choose(segment) for segment in cut(documents)]
     fast = [after.choose(segment) for segment in cut(documents)]
-    assert sum(map(LADDER.index, fast)) < sum(map(LADDER.index, thrifty))
+    assert sum(map(LADDER.__getitem__, fast)) < sum(map(LADDER.__getitem__, thrifty))
     reference = len(gzip.compress(hexadecimal + documents, 6))
     assert file_size(cut(hexadecimal) + cut(documents), 6) <= BOUND * reference
 
@@ -65,12 +65,36 @@ def test_savings_on_one_table_are_spent_on_the_next() -> None:
 def test_data_that_changes_is_sampled_anew() -> None:
     chooser = CodecChooser(6)
     chosen = [chooser.choose(segment) for segment in cut(corpus("documents", 6) * 3 + corpus("noise", 6))]
-    assert chosen[-1] == LADDER[0]
-    assert chosen[4] != LADDER[0]
+    assert chosen[-1] == next(iter(LADDER))
+    assert chosen[4] != next(iter(LADDER))
 
 
-def test_small_objects_take_the_reference() -> None:
-    assert CodecChooser(4).choose(samples.segments()[1]) == Codec(Library.ZLIB, 4)
+@pytest.mark.parametrize("level", range(1, 10))
+def test_objects_too_small_for_samples_pack_as_small_as_gzip(level: int) -> None:
+    chooser, reference, packed = CodecChooser(level), 0, 0
+    for name in CORPORA:
+        text = corpus(name, 6)[: 100 << 10]
+        made = chooser.compress(RawSegment(Section.DATA, name, [text], len(text)))
+        packed += len(made.data)
+        reference += len(gzip.compress(text, level)) - 18
+    assert packed <= reference * 1.005
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0, 20.0], ids=str)
+def test_a_wrong_guess_of_the_size_never_breaks_the_bound(share: float) -> None:
+    text = corpus("hexadecimal", 6) + corpus("documents", 6) + corpus("prose", 6)
+    reference = len(gzip.compress(text, 6))
+    assert file_size(cut(text), 6, expected=int(reference * share)) <= BOUND * reference
+
+
+def test_savings_last_to_the_end_where_the_size_is_known() -> None:
+    text = corpus("hexadecimal", 6) + corpus("prose", 12) * 2
+
+    def cost(expected: int) -> float:
+        chooser = CodecChooser(6, expected)
+        return sum(LADDER[chooser.choose(segment)] for segment in cut(text))
+
+    assert cost(len(gzip.compress(text, 6))) < cost(0)
 
 
 @pytest.mark.parametrize("codec", [*LADDER, Codec(Library.ZLIB, 1), Codec(Library.ZLIB, 9)], ids=str)

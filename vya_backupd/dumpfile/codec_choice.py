@@ -7,7 +7,11 @@ reference, and by the rungs of the ladder. That foretells sizes within half a pe
 
 An account of the whole file adds up what the reference would have written and what was chosen instead. A segment takes
 the fastest codec that keeps the account below ``TARGET``: savings on one table may be spent on speed in the next. They
-are spent little by little, since the middle rungs buy more speed for a byte than the fastest ones.
+are spread over all that is still to come, which is known from the last backup of the same database: a byte of savings
+buys the more speed the slower the codec is that it replaces.
+
+Of the rungs only those count that no mixture of two others beats: what one segment saves with a slow codec, its
+neighbours spend on a fast one.
 
 Everything here depends on the data and its order alone, never on clocks or threads: the same dump gives the same file.
 """
@@ -34,20 +38,23 @@ _SLICES = 12
 _THINNED = 3
 """Probes are taken at twelve places, slices at every third of them where the probes are alike."""
 _UNEVEN = 0.4
-_BLOCK_PENALTY = 1.04
-"""isal writes one code table for half a megabyte of text. Where text changes within that, slices flatter it."""
+_BLOCK_PENALTY = {Library.ISAL: 1.04, Library.LIBDEFLATE: 1.008}
+"""isal writes one code table for half a megabyte of text, libdeflate for up to a third of one. Where text changes within
+that, slices flatter them."""
 _SLICE = 16 << 10
 _SMALLEST_SAMPLED = 160 << 10
 _PROBE = 4 << 10
 _GOLDEN = 0.618034
 _DRIFT = 0.12
 _HORIZON = 0.1
-"""Savings are spread over what is to come, guessed to be this share of what has passed."""
+"""Savings are spread over what is to come; where nobody knows, that is guessed to be this share of what has passed."""
 _LONGEST_TRUST = 32
 _TYPICAL_DENSITY = 0.22
-_FAST, _NEARLY = LADDER[:2]
-_WORTH = 0.004
-"""The second rung is about as fast as the first; where it is smaller by so much, it is taken instead."""
+_FAST = next(iter(LADDER))
+_SMALL = {1: 2, 2: 2, 3: 4, 4: 5, 5: 6, 6: 7, 7: 7, 8: 8, 9: 9}
+"""For objects that are too small to be sampled: libdeflate's level that packs as small as ``gzip -N``."""
+_SLOWEST = 60.0
+"""What zlib costs, on the ladder's scale."""
 
 
 @dataclass(slots=True)
@@ -55,7 +62,7 @@ class _Object:
     """What samples told of the object at hand."""
 
     ratios: dict[Codec, float]
-    """Sizes against the reference's."""
+    """Sizes against the reference's, of the rungs that no mixture of others beats, fastest first."""
     reference: float
     """What the reference makes of one byte of dump; ``probed``: what the fastest rung makes of it."""
     probed: float
@@ -66,11 +73,16 @@ class _Object:
 
 
 class CodecChooser:
-    """Chooses for the segments of one dump, in their order; ``level`` (1-9) is that of the gzip to measure against."""
+    """Chooses for the segments of one dump, in their order.
 
-    def __init__(self, level: int) -> None:
+    ``level`` (1-9) is that of the gzip to measure against; ``expected`` how many bytes the compressed file will likely
+    have, 0 where nobody knows. A wrong guess costs speed, and never size.
+    """
+
+    def __init__(self, level: int, expected: int = 0) -> None:
         self._reference_codec = Codec(Library.ZLIB, level)
-        self._rungs = (*LADDER, self._reference_codec)
+        self._small = Codec(Library.LIBDEFLATE, _SMALL[level])
+        self._expected = expected
         self._object: _Object | None = None
         self._name: tuple[int, str] | None = None
         self._looks = 0
@@ -91,19 +103,18 @@ class CodecChooser:
         known = self._object
         if known is None:
             self._enter(segment.raw_size * _TYPICAL_DENSITY, 1.0)
-            return self._reference_codec
+            return self._small
         return self._affordable(known, segment.raw_size)
 
     def _affordable(self, known: _Object, raw_size: int) -> Codec:
         """The fastest rung that the account can pay for; where none is, the smallest that was sampled."""
         reference = known.reference * raw_size
         saved = known.target * self.reference_bytes - self.chosen_bytes - _MEMBER_OVERHEAD
-        due = max(_HORIZON * self.reference_bytes, reference) if saved > 0 else reference
+        to_come = max(self._expected - self.chosen_bytes, _HORIZON * self.reference_bytes, reference)
+        due = to_come if saved > 0 else reference
         allowed = max(known.target + saved / due, _TIGHTEST)
-        fitting = (codec for codec in self._rungs if known.ratios.get(codec, BOUND * 2) <= allowed)
+        fitting = (codec for codec, ratio in known.ratios.items() if ratio <= allowed)
         codec = next(fitting, None) or min(known.ratios, key=lambda rung: known.ratios[rung])
-        if codec is _FAST and known.ratios.get(_NEARLY, BOUND) < known.ratios[_FAST] - _WORTH:
-            codec = _NEARLY
         self._enter(reference, known.ratios[codec])
         return codec
 
@@ -127,27 +138,49 @@ class CodecChooser:
         self._object = self._sample(slices, probed, even=even)
 
     def _sample(self, slices: list[bytes], probed: float, *, even: bool) -> _Object:
-        penalty, target = (1.0, TARGET) if even else (_BLOCK_PENALTY, _CAUTIOUS)
+        penalty, target = ({}, TARGET) if even else (_BLOCK_PENALTY, _CAUTIOUS)
         reference = _size(self._reference_codec, slices)
         overdrawn = self.chosen_bytes > TARGET * self.reference_bytes
         enough = _TIGHTEST if overdrawn else _ENOUGH
-        ratios = {self._reference_codec: 1.0}
+        ratios: dict[Codec, float] = {}
         for codec in LADDER:
-            ratios[codec] = _size(codec, slices) / reference * (penalty if codec.library is Library.ISAL else 1.0)
+            ratios[codec] = _size(codec, slices) / reference * penalty.get(codec.library, 1.0)
             if ratios[codec] <= enough:
                 break
-        found = _Object(ratios, reference / sum(len(piece) - WINDOW for piece in slices), probed, 1, 3, target)
+        else:
+            ratios[self._reference_codec] = 1.0
+        found = _Object(
+            _unbeaten(ratios), reference / sum(len(piece) - WINDOW for piece in slices), probed, 1, 3, target
+        )
         old = self._object
         if old is None or abs(probed - old.probed) > _DRIFT * old.probed:
             return found
         return _Object(
-            ratios={codec: (ratio + old.ratios.get(codec, ratio)) / 2 for codec, ratio in ratios.items()},
+            ratios=_unbeaten({codec: (ratio + old.ratios.get(codec, ratio)) / 2 for codec, ratio in ratios.items()}),
             reference=(found.reference + old.reference) / 2,
             probed=(probed + old.probed) / 2,
             trusted=old.next_trust,
             next_trust=min(2 * old.next_trust + 1, _LONGEST_TRUST),
             target=target,
         )
+
+
+def _unbeaten(ratios: dict[Codec, float]) -> dict[Codec, float]:
+    """The lower convex hull over cost: each of these is smaller than any mixture of others that costs the same."""
+    hull: list[tuple[Codec, float, float]] = []
+    for codec, ratio in ratios.items():
+        cost = LADDER.get(codec, _SLOWEST)
+        if hull and ratio >= hull[-1][2]:
+            continue
+        while len(hull) > 1 and _gain(hull[-2], hull[-1]) <= _gain(hull[-1], (codec, cost, ratio)):
+            hull.pop()
+        hull.append((codec, cost, ratio))
+    return {codec: ratio for codec, _, ratio in hull}
+
+
+def _gain(fast: tuple[Codec, float, float], slow: tuple[Codec, float, float]) -> float:
+    """Size saved for each millisecond more."""
+    return (fast[2] - slow[2]) / (slow[1] - fast[1])
 
 
 def _places(number: int, size: int) -> list[int]:

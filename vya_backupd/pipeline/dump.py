@@ -68,12 +68,14 @@ class DumpTerms:
 
     ``header`` is called once, from a thread, when the dump's header is complete: it stamps the snapshot's time.
     ``warnings`` is called at the end, for what the manifest shall say; ``now`` for the finishing time (UTC).
-    ``level`` is 1-9, ``algorithm`` sha256 or md5, ``stall_timeout`` seconds.
+    ``level`` is 1-9, ``algorithm`` sha256 or md5, ``stall_timeout`` seconds, ``expected_size`` what the file will likely
+    have in bytes, 0 where nobody knows.
     """
 
     header: Callable[[], BackupFacts]
     now: Callable[[], datetime]
     level: int = 6
+    expected_size: int = 0
     warnings: Callable[[], Sequence[str]] = tuple
     algorithm: str = "sha256"
     watch: Watch | None = None
@@ -155,7 +157,7 @@ class _Dump:
         self._pool = pool
         self._stop = stop
         self._terms = terms
-        self._codec = CodecChooser(terms.level)
+        self._codec = CodecChooser(terms.level, terms.expected_size)
         self._file = FileWriter(terms.algorithm)
         self._queue: queue.SimpleQueue[BackupFacts | _Promise | Closing | None] = queue.SimpleQueue()
         self._slots = threading.Semaphore(_IN_FLIGHT)
