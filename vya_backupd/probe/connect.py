@@ -19,6 +19,7 @@ from typing import Any
 
 from vya_backupd.engines import conninfo
 from vya_backupd.model.instance import EngineKind, Instance, TlsMode
+from vya_backupd.probe.cancelling import cancellable
 from vya_backupd.probe.failures import translated
 
 Row = tuple[Any, ...]
@@ -50,6 +51,9 @@ class Session:
         return await self._execute(statement, None)
 
     async def _execute(self, sql: str, values: dict[str, Any] | None) -> list[Row]:
+        return await cancellable(self._executed(sql, values), lambda _: None)
+
+    async def _executed(self, sql: str, values: dict[str, Any] | None) -> list[Row]:
         async with self._connection.cursor() as cursor:
             await cursor.execute(sql, values)
             return [] if cursor.description is None else [tuple(row) for row in await cursor.fetchall()]
@@ -86,7 +90,8 @@ async def _postgresql(instance: Instance, database: str | None) -> Any:
     import psycopg
 
     password = instance.password.reveal() or None
-    return await psycopg.AsyncConnection.connect(conninfo.conninfo(given), password=password, autocommit=True)
+    opening = psycopg.AsyncConnection.connect(conninfo.conninfo(given), password=password, autocommit=True)
+    return await cancellable(opening, lambda opened: opened and opened.pgconn.finish())
 
 
 async def _mysql_family(instance: Instance, database: str | None) -> Any:
@@ -102,9 +107,9 @@ async def _mysql_family(instance: Instance, database: str | None) -> Any:
 
 
 async def _mysql_connect(instance: Instance, database: str | None, context: ssl.SSLContext | None) -> Any:
-    import asyncmy
+    from asyncmy.connection import Connection
 
-    return await asyncmy.connect(
+    connection = Connection(  # type: ignore[no-untyped-call]
         host=instance.host or "localhost",
         port=instance.port,
         unix_socket=instance.socket,
@@ -117,6 +122,9 @@ async def _mysql_connect(instance: Instance, database: str | None, context: ssl.
         autocommit=True,
         ssl=context,
     )
+    # Without its socket the driver cannot wait for a server that says nothing.
+    await cancellable(connection.connect(), lambda _: connection.close())
+    return connection
 
 
 def _is_answer(error: BaseException) -> bool:
