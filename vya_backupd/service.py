@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -25,6 +25,7 @@ from vya_backupd.api.wire import (
 )
 from vya_backupd.config.load import show
 from vya_backupd.daemon.lifecycle import Lifecycle, Phase
+from vya_backupd.daemon.objectives import Objectives
 from vya_backupd.daemon.queue import OperationQueue
 from vya_backupd.errors import VyaError
 from vya_backupd.model.backup import StoredBackup
@@ -55,16 +56,19 @@ class DaemonService:
         self._restores = restores
         self._lifecycle = lifecycle
         self._metrics = metrics
+        self._objectives = Objectives(site, metrics)
         self._usage = Usage(0, 0, 0)
         self._began = time.monotonic()
         self.reachable: dict[str, str] = {}
         self.troubles: tuple[str, ...] = ()
+        self.sync_status: Callable[[], Awaitable[Record | None]] | None = None
 
     # probes
 
-    def health(self) -> tuple[bool, Record]:
-        """See ``Probes``. Degraded while catalog or storage fail their checks."""
-        reasons = list(self.troubles)
+    async def health(self) -> tuple[bool, Record]:
+        """See ``Probes``. Degraded while an objective is missed: ``policy.health`` says which there are."""
+        await self._objectives.freshen()
+        reasons = [reason.text for reason in self._objectives.missed(self.troubles)]
         body: Record = {"status": "degraded" if reasons else "healthy", "timestamp": format_time(self._site.now())}
         if reasons:
             body["reasons"] = reasons
@@ -86,8 +90,9 @@ class DaemonService:
         """See ``Probes``."""
         return {"alive": self._lifecycle.seconds_since_beat < LIVE_SECONDS}
 
-    def metrics(self, openmetrics: bool) -> tuple[bytes, str]:
+    async def metrics(self, openmetrics: bool) -> tuple[bytes, str]:
         """See ``Probes``."""
+        await self._objectives.freshen()
         return self._metrics.render(openmetrics=openmetrics)
 
     # looking
@@ -107,6 +112,7 @@ class DaemonService:
             "progress": [progress_record(each) for each in self._queue.progress],
             "recent": [result_record(each) for each in recent],
             "troubles": list(self.troubles),
+            "sync": await self.sync_status() if self.sync_status else None,
         }
 
     async def _storage(self) -> Record:
@@ -172,10 +178,12 @@ class DaemonService:
         for each in enabled:
             with contextlib.suppress(VyaError):
                 names = await self._site.probe.all_databases(each)
-                ours = [name for name in names if name not in SYSTEM_DATABASES[each.kind]]
-                self._metrics.set_coverage(str(each.kind), each.id, len(ours), sum(map(each.covers, ours)))
+                await self._objectives.learn(each, [name for name in names if name not in SYSTEM_DATABASES[each.kind]])
         with contextlib.suppress(VyaError):
             self._usage = await asyncio.to_thread(self._site.store.usage)
+        self._objectives.reachable = self.reachable
+        with contextlib.suppress(VyaError):
+            await self._objectives.weigh()
 
     def live_values(self) -> Live:
         """What a scrape asks for at the moment."""
@@ -185,6 +193,8 @@ class DaemonService:
             bytes_in_progress=lambda: sum(each.bytes_done for each in self._queue.progress),
             configured=lambda: Counter(str(each.kind) for each in self._site.enabled_instances(None)),
             disk_usage=lambda: {"total": self._usage.total, "used": self._usage.used, "free": self._usage.free},
+            observer_failures=lambda: self._site.catalog.events.observer_failures,
+            missed=lambda: self._objectives.missed_counts(self.troubles),
         )
 
     # backups
