@@ -22,7 +22,7 @@ import yaml
 
 from vya_backupd.testing.servers import PrivateServer
 
-_START_SECONDS = 30.0
+_START_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,10 @@ class Product:
             "application": {"environment": "dev", "hostname": "testhost", "state_dir": str(self.state_dir)},
             "logging": {"level": "INFO", "format": "json", "output": "console"},
             "backup": {"verify_integrity": False, "attempts": 1},
-            "storage": {"local": {"base_path": str(self.base_path), "temp_path": str(self.temp_path)}},
+            "storage": {
+                "local": {"base_path": str(self.base_path), "temp_path": str(self.temp_path)},
+                "retention": {"cleanup_enabled": False},  # two backups of one day are what most tests are about
+            },
             "scheduling": {"enabled": False, "timezone": "UTC"},
             "monitoring": {"health_check": {"host": "127.0.0.1", "port": 0}},
             "control": {"socket_path": str(self.socket_path)},
@@ -181,7 +184,7 @@ class Product:
         self.process.kill()
         self.process.wait()
 
-    def stop(self, seconds: float = 30.0) -> int:
+    def stop(self, seconds: float = 120.0) -> int:
         """SIGTERM, and its exit code; killed when it takes longer."""
         if self.daemon is None or self.daemon.poll() is not None:
             return self.daemon.returncode if self.daemon else 0
@@ -205,8 +208,8 @@ class Product:
     def events(self, name: str) -> list[dict[str, Any]]:
         """The log's records of this event."""
         records = []
-        for line in self.log().splitlines():
-            if line.startswith("{"):
+        for line in self.log().splitlines(keepends=True):
+            if line.startswith("{") and line.endswith("\n"):  # the daemon may be in the midst of the last one
                 record = json.loads(line)
                 if record.get("event") == name:
                     records.append(record)
