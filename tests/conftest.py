@@ -10,6 +10,7 @@ any_postgresql     one PostgreSQL (the oldest found, which has TLS)
 mariadb, mysql     one of each
 start_server       a function: a further server of its own for this test, by label or kind, with options
 fresh_name         a database name that nothing else uses
+closed_port        a port at which nobody listens, and nobody will
 =================  ====================================================================================
 
 A wanted server that is missing skips its tests and says how to get it; with ``VYA_REQUIRE_SERVERS=1`` it fails them.
@@ -18,6 +19,7 @@ A wanted server that is missing skips its tests and says how to get it; with ``V
 from __future__ import annotations
 
 import os
+import socket
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -133,6 +135,14 @@ def start_server(tmp_path: Path) -> Iterator[StartServer]:
 @pytest.fixture
 def fresh_name() -> str:
     return f"t_{uuid.uuid4().hex[:16]}"
+
+
+@pytest.fixture(scope="module")
+def closed_port() -> Iterator[int]:
+    """Refuses connections: bound for as long as it is needed, so that nobody else gets it, and never listened at."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        yield int(holder.getsockname()[1])
 
 
 def pytest_report_header() -> list[str]:

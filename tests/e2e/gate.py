@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.waiting import PATIENCE, until
 from vya_backupd.testing.servers import PrivateServer
 
 _GATE = '''#!{python} -IS
@@ -137,7 +137,7 @@ class Gate:
         """Let dumps pass."""
         (self.folder / "plan").unlink(missing_ok=True)
 
-    def held(self, seconds: float = 30) -> int:
+    def held(self, seconds: float = PATIENCE) -> int:
         """Wait until a dump is held. Returns the tool's process id."""
         held = self.folder / "held"
         wait_until(held.exists, seconds, "no dump came to the wanted place")
@@ -152,11 +152,7 @@ class Gate:
 
 def wait_until(condition: Callable[[], object], seconds: float, otherwise: str) -> None:
     """Look again and again until it is so."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{otherwise}, within {seconds:g} s")
-        time.sleep(0.01)
+    until(condition, seconds, otherwise)
 
 
 def fill(server: PrivateServer, database: str) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 
 from tests.e2e.gate import Gate, fill, wait_until
+from tests.waiting import PATIENCE
 from vya_backupd.dumpfile.manifest import decode_manifest
 from vya_backupd.pipeline.pool import new_pool
 from vya_backupd.pipeline.verify import VerifyTerms, verify
@@ -33,7 +34,7 @@ class Control:
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """One request; the answer's JSON, or the last line of many."""
         with socket.socket(socket.AF_UNIX) as raw:
-            raw.settimeout(60)
+            raw.settimeout(PATIENCE)
             raw.connect(self._path)
             connection = http.client.HTTPConnection("localhost")
             connection.sock = raw
@@ -218,6 +219,15 @@ class Seen:
     def alive(self) -> bool:
         """Whether it runs, or waits; a dead one that nobody has reaped does not count."""
         return _seen(self.pid) == self and _stat(self.pid)[0] != "Z"
+
+
+def heard(client: subprocess.Popen[str], text: str) -> None:
+    """Wait until a client that was begun says this on stderr: then it knows its operation and watches it."""
+    assert client.stderr is not None
+    for line in client.stderr:
+        if text in line:
+            return
+    raise AssertionError(f"the client ended without saying {text!r}")
 
 
 def _stat(pid: int) -> list[str]:

@@ -18,9 +18,10 @@ import pytest
 from cryptography.fernet import Fernet
 
 from tests.conftest import ServerPool
+from tests.waiting import PATIENCE
 from vya_backupd.config.keys import hostname_key
 from vya_backupd.testing.product import Product, Ran, instance
-from vya_backupd.testing.servers import PrivateServer, free_port
+from vya_backupd.testing.servers import PrivateServer
 
 
 def the_error(ran: Ran) -> dict[str, Any]:
@@ -51,7 +52,7 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(server_pool: ServerPool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(server_pool: ServerPool, tmp_path_factory: pytest.TempPathFactory, closed_port: int) -> Iterator[Site]:
     server = server_pool.get("postgresql")
     root = tmp_path_factory.mktemp("bad")
     good = instance(server, "good", database=["bad_shop", "held"])
@@ -59,7 +60,7 @@ def site(server_pool: ServerPool, tmp_path_factory: pytest.TempPathFactory) -> I
         good,
         good | {"id": "wrong-password", "password": "not the password"},
         good | {"id": "wrong-user", "username": "nobody_here"},
-        good | {"id": "down", "port": free_port()},
+        good | {"id": "down", "port": closed_port},
         good | {"id": "no-such-host", "host": "no-such-host.invalid"},
         good | {"id": "wants-tls", "ssl": {"enabled": True, "mode": "require"}},
         {key: value for key, value in good.items() if key != "host"}
@@ -351,7 +352,7 @@ def test_each_bad_start_has_a_code_an_exit_code_and_a_hint(
 def _run_daemon(product: Product) -> subprocess.CompletedProcess[str]:
     """Run a daemon that is expected to end by itself at once."""
     command = [sys.executable, "-m", "vya_backupd", "--config", str(product.config_path)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 def test_all_mistakes_of_a_configuration_are_told_at_once_with_their_lines(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import os
 import signal
 import stat
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
+from tests.waiting import until
 from vya_backupd.client.transport import ControlClient
 from vya_backupd.errors import VyaError
 from vya_backupd.testing.product import Product, Ran, instance
@@ -126,7 +126,8 @@ def holding(product: Product, role: str, *, kill: bool = False) -> Iterator[list
     (folder / "armed").touch()
 
     def look() -> None:
-        pid = int(until((folder / "held").exists) and (folder / "held").read_text())
+        until((folder / "held").exists)
+        pid = int((folder / "held").read_text())
         seen.append(_look(product, pid))
         if kill:
             os.kill(pid, signal.SIGKILL)
@@ -275,15 +276,6 @@ def _provoke_plain_credentials(product: Product, told: Told) -> None:
 
 def _more_than(product: Product, count: int) -> Callable[[], bool]:
     return lambda: len(product.events("config.reload_refused")) > count
-
-
-def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
-    """Wait for it."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
-    return value
 
 
 def _ask_everything(product: Product, told: Told) -> None:

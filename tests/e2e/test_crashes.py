@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ServerPool
-from tests.e2e.gate import wait_until
-from tests.e2e.killing import Scene, locked, staged
+from tests.e2e.killing import Scene, heard, locked, staged
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +41,15 @@ def test_running_and_waiting_operations_are_interrupted_and_their_clients_told(s
     scene.gate.arm("data")
     running = scene.product.begin("backup")
     scene.gate.held()
-    waiting = scene.product.begin("backup")
-    wait_until(lambda: scene.control.ask("GET", "/v1/operations?state=queued")["operations"], 60, "none waits")
+    heard(running, "running")
+    waits = scene.control.back_up()
+    assert scene.control.operation(waits)["operation"]["state"] == "queued"
+    waiting = scene.product.begin("operations", "watch", waits)
     scene.product.kill()
     scene.gate.disarm()
     scene.product.start()
     for each in (running, waiting):
-        _, said = each.communicate(timeout=60)
+        _, said = each.communicate(timeout=PATIENCE)
         assert each.returncode == 130, said
         assert "interrupted" in said
     listed = scene.control.ask("GET", "/v1/operations?state=interrupted")["operations"]
@@ -88,7 +90,7 @@ def test_a_backup_that_was_never_recorded_is(scene: Scene) -> None:
     scene.arm("store.manifest=kill")
     before = scene.store.backups().keys()
     scene.control.back_up()
-    scene.product.process.wait(30)
+    scene.product.process.wait(PATIENCE)
     scene.arm("")
     (backup_id,) = scene.store.backups().keys() - before
     scene.product.start()
@@ -121,7 +123,7 @@ def test_a_deletion_that_was_cut_short_is_ended_and_never_undone(scene: Scene) -
         backup_id, data = backed_up(scene)
         scene.arm(f"{point}=kill")
         assert scene.product.ctl("backups", "delete", backup_id, "--yes").code != 0
-        scene.product.process.wait(30)
+        scene.product.process.wait(PATIENCE)
         scene.arm("")
         scene.product.start()
         assert backup_id not in scene.control.backups()

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ServerPool
-from tests.e2e.gate import wait_until
 from tests.e2e.killing import Scene, small_file_system, staged
+from tests.waiting import until
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root: run as root")
 
@@ -74,8 +74,12 @@ def remount(disk: Path, how: str) -> None:
 
 def wait_for_health(scene: Scene, path: str, status: int) -> str:
     """Wait until this page of the public site has this status. Returns its text."""
-    wait_until(lambda: scene.product.get(path)[0] == status, 20, f"{path} does not become {status}")
-    return scene.product.get(path)[1]
+
+    def asked() -> str:
+        found, text = scene.product.get(path)
+        return text if found == status else ""
+
+    return until(asked, otherwise=f"{path} does not become {status}")
 
 
 @needs_root

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.waiting import until
 from vya_backupd.testing.product import Product, instance
 from vya_backupd.testing.servers import PrivateServer
 
@@ -26,15 +27,6 @@ def peak_memory(product: Product) -> int:
     found = re.search(r"^VmHWM:\s+(\d+) kB", Path(f"/proc/{product.process.pid}/status").read_text(), re.MULTILINE)
     assert found is not None
     return int(found[1])
-
-
-def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
-    """Wait for it, and return what it gave."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
-    return value
 
 
 @pytest.mark.slow

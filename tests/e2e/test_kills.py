@@ -15,6 +15,7 @@ import pytest
 from tests.conftest import ServerPool
 from tests.e2e.gate import SECTIONS, wait_until
 from tests.e2e.killing import Scene, all_gone, family, locked, staged, waiting_for_lock
+from tests.waiting import PATIENCE
 
 KILLS = int(os.environ.get("VYA_KILLS", "2"))
 ENGINES = ("postgresql", "mariadb", "mysql")
@@ -113,7 +114,7 @@ def test_the_daemon_is_killed_while_it_publishes(scene: Scene, point: str) -> No
         before = scene.store.backups().keys()
         scene.arm(f"{point}=kill")
         operation = scene.control.back_up()
-        assert scene.product.process.wait(30) == -signal.SIGKILL
+        assert scene.product.process.wait(PATIENCE) == -signal.SIGKILL
         scene.arm("")
         scene.product.start()
         record = scene.control.finished(operation)
@@ -126,7 +127,7 @@ def test_the_daemon_is_killed_while_it_publishes(scene: Scene, point: str) -> No
 def test_a_tool_that_waits_for_a_lock_does_not_outlive_the_daemon(scene: Scene) -> None:
     with locked(scene.server, scene.database):
         operation = scene.control.back_up()
-        wait_until(lambda: waiting_for_lock(scene.server), 30, "the dump does not wait for the lock")
+        wait_until(lambda: waiting_for_lock(scene.server), PATIENCE, "the dump does not wait for the lock")
         children = family(scene.product.process.pid)
         assert [each.command for each in children if "dump" in each.command]
         scene.product.kill()

@@ -14,6 +14,7 @@ import pytest
 
 from tests.conftest import ServerPool, _labels
 from tests.e2e.compare_mysql import checksums, load_schema, option_file, own_dump, properties
+from tests.waiting import PATIENCE
 from vya_backupd.testing.product import Product, Ran, instance
 from vya_backupd.testing.servers import PrivateServer
 
@@ -60,7 +61,7 @@ class Place:
         """Overwrite, with the daemon killed there; then start it again."""
         self.faults.write_text(fault)
         with self.product.begin("restore", *self.chosen) as client:
-            assert self.product.process.wait(60) == -9
+            assert self.product.process.wait(PATIENCE) == -9
             client.terminate()  # it would wait for another daemon
         self.faults.write_text("")
         self.product.start()

@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from tests.conftest import ServerPool
+from tests.waiting import PATIENCE
 from vya_backupd.testing.product import Product, Ran, instance
 from vya_backupd.testing.servers import PrivateServer
 
@@ -64,7 +65,7 @@ class Shop:
     def until_killed(self, *command: str) -> None:
         """Run a command until the daemon has died of it; the client, which would wait for another daemon, is let go."""
         with self.product.begin(*command) as client:
-            assert self.product.process.wait(60) == -9
+            assert self.product.process.wait(PATIENCE) == -9
             client.terminate()
 
     def go_back(self) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.waiting import until
 from vya_backupd.testing.product import Product, instance
-from vya_backupd.testing.servers import PrivateServer, free_port
+from vya_backupd.testing.servers import PrivateServer
 
 METRICS = {
     "vya_backup_executions_total": "counter",
@@ -26,15 +25,6 @@ METRICS = {
     "vya_backup_restore_duration_seconds": "histogram",
     "vya_backup_size_bytes_summary": "summary",
 }
-
-
-def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
-    """Wait for it, and return what it gave."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
-    return value
 
 
 def _reload(product: Product, event: str) -> dict[str, Any]:
@@ -66,7 +56,7 @@ def test_a_good_configuration_applies_and_a_bad_one_leaves_the_old(
             manifest = json.loads(Path(done["backups"][0]["file"] + ".metadata.json").read_text())
             assert manifest["file_info"]["compression_level"] == 9
             assert product.ok("config", "show")["backup"]["compression_level"] == 9
-            assert set(json.loads(product.get("/health/ready")[1])["databases"]) <= {"first", "second"}
+            assert _databases(product).keys() == {"first", "second"}
 
             good_config, good_credentials = product.config_path.read_text(), _credentials(product).read_text()
             product.config_path.write_text(good_config.replace("compression_level: 9", "compression_level: 99"))
@@ -111,18 +101,24 @@ def test_a_reload_leaves_running_work_alone(any_postgresql: PrivateServer, tmp_p
         server.drop_database("reload_busy")
 
 
-def test_health_and_metrics_say_what_is(any_postgresql: PrivateServer, tmp_path: Path) -> None:
+def _databases(product: Product) -> dict[str, str]:
+    return dict(json.loads(product.get("/health/ready")[1])["databases"])
+
+
+def test_health_and_metrics_say_what_is(any_postgresql: PrivateServer, tmp_path: Path, closed_port: int) -> None:
     server = any_postgresql
     server.create_database("healthy")
     server.sql("create table t (a int)", "healthy")
     up = instance(server, "up", database=["healthy"])
     try:
-        with Product(tmp_path, [up, up | {"id": "down", "port": free_port()}], servers=[server]) as product:
+        with Product(tmp_path, [up, up | {"id": "down", "port": closed_port}], servers=[server]) as product:
             status, text = product.get("/health")
             assert (status, json.loads(text)["status"]) == (200, "healthy")
             assert json.loads(text)["timestamp"].endswith("Z")
             assert product.get("/health/live") == (200, '{"alive": true}\n')
-            until(lambda: json.loads(product.get("/health/ready")[1])["databases"])
+            # Servers are asked all at once, and shown from the first moment on.
+            assert _databases(product).keys() == {"up", "down"}
+            until(lambda: "unknown" not in _databases(product).values())
             status, text = product.get("/health/ready")
             assert (status, json.loads(text)["ready"]) == (200, True)
             assert json.loads(text)["databases"] == {"up": "ok", "down": "connection_refused"}

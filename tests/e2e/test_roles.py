@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -191,6 +191,9 @@ def test_strangers_are_kept_outside_and_denied_where_they_get_in(guarded: Guarde
 def test_what_the_daemon_writes_is_closed_to_others(guarded: Guarded) -> None:
     product = guarded.product
     paths = [product.base_path, *product.base_path.rglob("*"), product.state_dir, *product.state_dir.rglob("*")]
-    assert len(paths) > 8
+    modes: dict[Path, int] = {}
     for path in paths:
-        assert path.stat().st_mode & 0o007 == 0, path
+        with suppress(FileNotFoundError):  # the daemon lives: a journal or a trial file may be gone again
+            modes[path] = path.stat().st_mode
+    assert len(modes) > 8
+    assert not [path for path, mode in modes.items() if mode & 0o007]

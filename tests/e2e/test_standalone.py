@@ -7,26 +7,16 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 
+from tests.waiting import PATIENCE, until
 from vya_backupd.testing.product import Product, instance
 from vya_backupd.testing.servers import PrivateServer
-
-
-def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
-    """Wait for it, and return what it gave."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
-    return value
 
 
 def test_backup_verify_and_restore_without_a_daemon(server: PrivateServer, tmp_path: Path, fresh_name: str) -> None:
@@ -93,12 +83,14 @@ def test_it_ends_cleanly_when_it_is_stopped(
     try:
         with locked_table(server, fresh_name):
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-            children = until(lambda: _waiting_dumps(server, fresh_name) and _children(process.pid))
+            until(lambda: _waiting_dumps(server, fresh_name))
+            children = _children(process.pid)
+            assert children
             process.send_signal(number)
-            out, err = process.communicate(timeout=20)
+            out, err = process.communicate(timeout=PATIENCE)
             assert process.returncode == 130, err
             assert "Traceback" not in err
-            until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), seconds=3)
+            until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
         assert not out or json.loads(out)
         assert not product.files()
         assert not list(product.temp_path.rglob("*.partial*"))
@@ -116,5 +108,6 @@ def test_it_ends_cleanly_when_it_is_stopped(
 def _children(pid: int) -> list[int]:
     found: list[int] = []
     for task in os.listdir(f"/proc/{pid}/task"):
-        found += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text().split())
+        with suppress(FileNotFoundError):  # a thread that ended meanwhile
+            found += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text().split())
     return found

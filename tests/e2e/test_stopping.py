@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import ServerPool
-from tests.e2e.gate import wait_until
-from tests.e2e.killing import Scene, all_gone, family, staged
+from tests.e2e.killing import Scene, all_gone, family, heard, staged
+from tests.waiting import PATIENCE, until
 
 
 @pytest.fixture(scope="module")
@@ -34,21 +34,27 @@ def restarted(scene: Scene, **application: str) -> None:
     scene.product.start()
 
 
+def told_to_stop(scene: Scene, comes: str = "daemon.draining") -> None:
+    """SIGTERM, and the log's word that the stop has come so far."""
+    before = len(scene.product.events(comes))
+    scene.product.signal(signal.SIGTERM)
+    until(lambda: len(scene.product.events(comes)) > before, otherwise=f"no {comes}")
+
+
 def test_a_stop_lets_running_work_end_and_takes_nothing_new(scene: Scene) -> None:
     scene.gate.arm("data")
     operation = scene.control.back_up()
     scene.gate.held()
     waits = scene.control.back_up()
-    scene.product.signal(signal.SIGTERM)
-    wait_until(lambda: scene.product.events("daemon.draining"), 10, "the stop does not begin")
-    wait_until(lambda: scene.control.operation(waits)["operation"]["state"] == "interrupted", 10, "still waiting")
+    told_to_stop(scene)
+    until(lambda: scene.control.operation(waits)["operation"]["state"] == "interrupted", otherwise="still waiting")
     refused = scene.product.ctl("backup", "--output", "json")
     assert refused.code == 6
     assert refused.json["error"]["code"] == "daemon_stopping"
     status, _ = scene.product.get("/health/ready")
     assert status == 503
     scene.gate.release()
-    assert scene.product.process.wait(30) == 0
+    assert scene.product.process.wait(PATIENCE) == 0
     assert scene.product.events("daemon.stopped")[-1]["clean"] is True
     scene.product.start()
     scene.succeeded(operation)
@@ -74,11 +80,10 @@ def test_a_second_signal_ends_it_at_once(scene: Scene) -> None:
     operation = scene.control.back_up()
     scene.gate.held()
     children = family(scene.product.process.pid)
-    begun = len(scene.product.events("daemon.draining"))
+    told_to_stop(scene)
     scene.product.signal(signal.SIGTERM)
-    wait_until(lambda: len(scene.product.events("daemon.draining")) > begun, 10, "the stop does not begin")
-    scene.product.signal(signal.SIGTERM)
-    assert scene.product.process.wait(3) == 128 + signal.SIGTERM
+    # In good order it would wait for the work, whose deadline is five minutes.
+    assert scene.product.process.wait(PATIENCE) == 128 + signal.SIGTERM
     all_gone(children, 3.0)
     scene.gate.disarm()
     scene.product.start()
@@ -90,12 +95,10 @@ def test_a_stop_while_publishing_leaves_a_whole_backup(scene: Scene, point: str)
     restarted(scene, stop_deadline="1s")
     scene.arm(f"{point}=hang")
     operation = scene.control.back_up()
-    wait_until(lambda: scene.hangs, 30, "it does not come to the point")
-    begun = len(scene.product.events("daemon.aborting"))
-    scene.product.signal(signal.SIGTERM)
-    wait_until(lambda: len(scene.product.events("daemon.aborting")) > begun, 10, "the deadline does not pass")
+    until(lambda: scene.hangs, otherwise="it does not come to the point")
+    told_to_stop(scene, "daemon.aborting")
     scene.arm("")
-    assert scene.product.process.wait(30) == 0
+    assert scene.product.process.wait(PATIENCE) == 0
     assert scene.store.strays() == []
     before = scene.store.backups()
     restarted(scene, stop_deadline="5m")
@@ -110,8 +113,9 @@ def test_a_client_that_leaves_says_that_the_work_goes_on(scene: Scene) -> None:
     scene.gate.arm("data")
     watching = scene.product.begin("backup")
     scene.gate.held()
+    heard(watching, "running")
     watching.send_signal(signal.SIGINT)
-    _, said = watching.communicate(timeout=30)
+    _, said = watching.communicate(timeout=PATIENCE)
     assert watching.returncode == 130, said
     (operation,) = scene.control.ask("GET", "/v1/operations?state=running")["operations"]
     assert operation["id"] in said

@@ -103,7 +103,8 @@ def protected(request: pytest.FixtureRequest, start_server: StartServer, tmp_pat
     if server.kind == "postgresql":
         rules = server.data_dir / "pg_hba.conf"
         rules.write_text(f"hostssl all {USER} all cert\n" + rules.read_text())
-        server.sql(f"create role {USER} superuser login; select pg_reload_conf()")
+        server.sql(f"create role {USER} superuser login")
+        server.restart()  # a reload takes effect at some later time
     else:
         server.sql(f"create user {USER}@'%' require x509; grant all on *.* to {USER}@'%' with grant option")
     return there
