@@ -1,7 +1,8 @@
-"""Named points at which a test may end or hold the process, to prove what a crash there leaves behind.
+"""Named points at which a test may end or hold the process, to prove what a crash there leaves behind; and its clock.
 
 A point costs one dictionary look-up, and nothing is armed unless the environment of the daemon says so:
 ``VYA_FAULTS=store.placed=kill,backup.dumped=hang``. Whoever can set the daemon's environment owns the daemon anyway.
+``VYA_CLOCK_OFFSET_FILE`` names a file that holds seconds by which the wall clock is to be off, read at each look.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import signal
 import time
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 
 from vya_backupd.errors import VyaError
@@ -94,3 +96,14 @@ def point(name: str) -> None:
         action = _action(name)
     if action == "fail":
         raise VyaError(f"fault injected at {name}", code="internal")
+
+
+def clock_offset() -> timedelta:
+    """By how much the wall clock is to be off: nothing, unless a test says otherwise. Without a file: nothing yet."""
+    source = os.environ.get("VYA_CLOCK_OFFSET_FILE")
+    if not source:
+        return timedelta(0)
+    try:
+        return timedelta(seconds=float(Path(source).read_text()))
+    except FileNotFoundError:
+        return timedelta(0)

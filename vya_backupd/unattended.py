@@ -11,10 +11,13 @@ from vya_backupd.daemon.lifecycle import Lifecycle
 from vya_backupd.daemon.part import Part
 from vya_backupd.daemon.presence import Presence
 from vya_backupd.daemon.queue import OperationQueue
+from vya_backupd.daemon.slots import Slots
+from vya_backupd.daemon.timekeeper import Timekeeper
 from vya_backupd.observe.audit import AuditTerms, AuditTrail
 from vya_backupd.observe.metrics import Metrics
 from vya_backupd.operations.site import Site
 from vya_backupd.panels.audit import AuditPanel
+from vya_backupd.panels.schedule import SchedulePanel
 from vya_backupd.service import DaemonService
 
 
@@ -37,6 +40,10 @@ def furnish(house: House) -> tuple[Sequence[Part], Sequence[Panel]]:
     facts = {"version": __version__, "standalone": house.standalone}
     parts: list[Part] = [trail, Presence(site.catalog.record, site.now, facts, trail.settle)]
     panels: list[Panel] = [AuditPanel(site, trail)]
+    if not house.standalone:
+        slots = Slots(site, house.queue)
+        parts.append(Timekeeper(site, slots))
+        panels.append(SchedulePanel(site, slots))
     return parts, panels
 
 

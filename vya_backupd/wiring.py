@@ -31,7 +31,7 @@ from vya_backupd.storage import LocalStore, ManifestCodec
 
 def utc_now() -> datetime:
     """The wall clock."""
-    return datetime.now(UTC)
+    return datetime.now(UTC) + faults.clock_offset()
 
 
 def read_settings(config_path: Path) -> Settings:

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from vya_backupd.catalog import tables
 from vya_backupd.catalog.database import Database
 from vya_backupd.catalog.ledger import Ledger
+from vya_backupd.catalog.marks import read_mark, write_mark
 from vya_backupd.catalog.operations import read_operations
 from vya_backupd.model.event import Event
 from vya_backupd.model.operation import Operation
@@ -24,6 +25,7 @@ from vya_backupd.policy.due import Pause
 EVERY_INSTANCE = "*"
 """The row whose pause holds for all instances."""
 
+_GIVEN_UP = "schedule.given_up."
 _S = tables.schedules.c
 _O = tables.operations.c
 _B = tables.backups.c
@@ -79,6 +81,16 @@ class ScheduleLog:
             return (await connection.execute(sa.update(tables.schedules).where(there).values(nothing))).rowcount > 0
 
         return await self._ledger.write(change, lambda ended: (event,) if ended else ())
+
+    async def give_up(self, instance: str, key: str, events: Sequence[Event]) -> None:
+        """Note that a slot gets no further attempt: that is said once."""
+        name = f"{_GIVEN_UP}{instance}"
+        await self._ledger.write(lambda connection: write_mark(connection, name, key), events)
+
+    async def given_up(self, instance: str) -> str | None:
+        """The key of the last slot that was given up."""
+        async with self._database.reading() as connection:
+            return await read_mark(connection, f"{_GIVEN_UP}{instance}")
 
     async def newest_attempts(self, instance: str, until: datetime) -> list[Operation]:
         """The attempts, in order, of the newest slot at or before ``until`` that was submitted."""

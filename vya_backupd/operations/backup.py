@@ -85,7 +85,7 @@ class BackupHandler:
             )
         surveyed = await asyncio.gather(*(self._survey_one(instance) for instance in instances))
         if request.databases is not None:
-            return _only(surveyed, request.databases)
+            return _only(surveyed, request.databases, resumed=request.resumed)
         return list(surveyed)
 
     async def _survey_one(self, instance: Instance) -> _Surveyed:
@@ -107,7 +107,8 @@ class BackupHandler:
         if surveyed.server is None:
             return []
         names = list(surveyed.databases)
-        if request.databases is None and request.globals and self._site.config.backup.include_globals:
+        whole = request.databases is None or request.resumed
+        if whole and request.globals and self._site.config.backup.include_globals:
             names.append(GLOBALS_NAME)
         level = request.compression_level or self._site.config.backup.compression_level
         return [Dump(surveyed.instance, surveyed.server, name, level, self._is_dry(request)) for name in names]
@@ -153,12 +154,12 @@ class BackupHandler:
         raise AssertionError  # pragma: no cover - the count does not end
 
 
-def _only(surveyed: Sequence[_Surveyed], wanted: Sequence[str]) -> list[_Surveyed]:
-    """The survey, cut down to the wanted databases, each of which must be somewhere."""
+def _only(surveyed: Sequence[_Surveyed], wanted: Sequence[str], *, resumed: bool) -> list[_Surveyed]:
+    """The survey, cut down to the wanted databases, each of which must be somewhere, unless it may be gone since."""
     found = {name for each in surveyed for name in each.databases}
     missing = [name for name in dict.fromkeys(wanted) if name not in found]
     answered = all(each.error is None for each in surveyed)
-    if missing and answered:
+    if missing and answered and not resumed:
         raise NotFoundError(
             f"no such database: {', '.join(map(repr, missing))}",
             code="unknown_database",
@@ -170,4 +171,4 @@ def _only(surveyed: Sequence[_Surveyed], wanted: Sequence[str]) -> list[_Surveye
         _Surveyed(each.instance, each.server, tuple(name for name in each.databases if name in wanted), each.error)
         for each in surveyed
     ]
-    return [each for each in cut if each.databases or each.error is not None]
+    return [each for each in cut if each.databases or each.error is not None or resumed]

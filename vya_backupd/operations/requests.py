@@ -54,7 +54,11 @@ def _is_tuple(hint: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class BackupRequest(_Request):
-    """``None`` means: as configured, or all."""
+    """``None`` means: as configured, or all.
+
+    ``resumed``: the databases are those that an interrupted run left open; one that is gone since is left out, and
+    ``globals`` counts although databases are named.
+    """
 
     instances: tuple[str, ...] | None = None
     databases: tuple[str, ...] | None = None
@@ -63,6 +67,7 @@ class BackupRequest(_Request):
     compression_level: int | None = None
     dry_run: bool = False
     globals: bool = True
+    resumed: bool = False
 
     @classmethod
     def parse(cls, record: dict[str, Any]) -> Self:

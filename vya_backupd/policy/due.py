@@ -72,6 +72,11 @@ class Terms:
         """When the work of a slot begins."""
         return self.schedule.start_of(slot, self.hostname, self.instance)
 
+    def next_start(self, moment: datetime) -> datetime | None:
+        """The first start after this moment; None where there is no further slot."""
+        starts = (self.start_of(slot) for slot in self.schedule.after(moment - self.schedule.jitter))
+        return next((start for start in starts if start > moment), None)
+
 
 @dataclass(frozen=True, slots=True)
 class Pause:
@@ -95,6 +100,7 @@ class SlotRun:
     attempt: int
     state: State
     unfinished: tuple[str, ...] | None = None
+    operation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
