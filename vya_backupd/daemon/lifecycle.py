@@ -188,6 +188,8 @@ def harden() -> None:
     """Keep what the process holds to itself: new files are closed to others, and no core dump is written.
 
     A limit of one byte rather than zero: the kernel still pipes dumps to a collector at zero, and at one it does not.
+    Who was given zero and is not root has to leave it at that.
     """
     os.umask(0o027)
-    resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
+    given = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    resource.setrlimit(resource.RLIMIT_CORE, (given, given) if given == 0 and os.geteuid() != 0 else (1, 1))
