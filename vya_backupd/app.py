@@ -212,7 +212,7 @@ class App:
         catalog.events.subscribe(self.metrics.observe)
         catalog.events.subscribe(self._rest_after)
         catalog.events.subscribe(self.checks.observe)
-        await self.metrics.fill(catalog)
+        await self.metrics.fill(catalog, utc_now(), self.settings.instances)
 
     def _rest_after(self, event: Event) -> None:
         """Give memory back when the last operation has ended."""

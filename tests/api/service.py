@@ -23,7 +23,7 @@ class RecordedService:
         self.hold_watch = asyncio.Event()
         self.watch_closed = 0
 
-    def health(self) -> tuple[bool, Record]:
+    async def health(self) -> tuple[bool, Record]:
         return self.healthy, {"status": "healthy" if self.healthy else "degraded"}
 
     def ready(self) -> tuple[bool, Record]:
@@ -32,7 +32,7 @@ class RecordedService:
     def live(self) -> Record:
         return {"alive": True}
 
-    def metrics(self, openmetrics: bool) -> tuple[bytes, str]:
+    async def metrics(self, openmetrics: bool) -> tuple[bytes, str]:
         kind = "application/openmetrics-text; version=1.0.0" if openmetrics else "text/plain; version=0.0.4"
         return b"vya_up 1\n", f"{kind}; charset=utf-8"
 

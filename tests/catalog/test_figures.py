@@ -8,11 +8,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tests.catalog.samples import NIGHT, backup
+from tests.catalog.samples import NIGHT, backup, operation
 from vya_backupd.catalog import Catalog, tables
-from vya_backupd.catalog.figures import Figures, LeastRead, Newest, Readings, Stock, Waiting
+from vya_backupd.catalog.figures import Errands, Figures, LeastRead, Newest, Readings, Stock, Waiting
 from vya_backupd.model.backup import StoredBackup
 from vya_backupd.model.event import Event
+from vya_backupd.model.operation import OperationKind, State
 
 LATER = NIGHT + timedelta(days=365)
 HOUR = timedelta(hours=1)
@@ -33,7 +34,7 @@ async def test_an_empty_catalog_has_empty_figures(catalog: Catalog) -> None:
     assert await catalog.figures.read(LATER) == Figures()
     assert await catalog.figures.least_verified(LATER) == []
     assert await catalog.figures.last_ends({"pg-01"}) == []
-    assert await catalog.figures.given_up(NIGHT) == 0
+    assert await catalog.figures.errands(NIGHT) == Errands()
 
 
 async def test_the_two_newest_of_each_database_are_compared(catalog: Catalog) -> None:
@@ -98,7 +99,17 @@ async def test_messages_that_wait_and_those_given_up(catalog: Catalog, url: str)
     with engine.begin() as connection:
         connection.execute(sa.insert(tables.outbox), rows)
     engine.dispose()
-    waiting = (await catalog.figures.read(LATER)).waiting
-    assert waiting == (Waiting("hook", 1, NIGHT + 3 * HOUR), Waiting("mail", 2, NIGHT + HOUR))
-    assert await catalog.figures.given_up(NIGHT) == 1
-    assert await catalog.figures.given_up(NIGHT + HOUR) == 0
+    waiting = (Waiting("hook", 1, NIGHT + 3 * HOUR), Waiting("mail", 2, NIGHT + HOUR))
+    assert await catalog.figures.errands(NIGHT) == Errands(waiting, 1)
+    assert await catalog.figures.errands(NIGHT + HOUR) == Errands(waiting, 0)
+
+
+async def test_the_last_good_retention_is_told(catalog: Catalog) -> None:
+    for number, (kind, end) in enumerate(
+        [("prune", State.SUCCEEDED), ("prune", State.FAILED), ("verify", State.SUCCEEDED)]
+    ):
+        name, at = f"o{number}", NIGHT + number * HOUR
+        await catalog.operations.submit(operation(name, kind=OperationKind(kind)))
+        await catalog.operations.advance(name, State.RUNNING, event=Event("operation.started", at))
+        await catalog.operations.advance(name, end, event=Event("operation.finished", at))
+    assert (await catalog.figures.errands(NIGHT)).retention_at == NIGHT

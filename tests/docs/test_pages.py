@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from prometheus_client.core import Metric
 
-from vya_backupd.catalog.ledger import Total
+from vya_backupd.catalog.figures import Errands, Figures, Newest, Readings, Stock, Waiting
+from vya_backupd.catalog.ledger import Count
 from vya_backupd.errors import CODES, VyaError
 from vya_backupd.model.event import Event
-from vya_backupd.observe import counting
-from vya_backupd.observe.metrics import Live, Metrics
+from vya_backupd.observe.metrics import Metrics
+from vya_backupd.observe.metrics_totals import COUNTERS, HISTOGRAMS, SUMMARIES
+from vya_backupd.observe.outlook import InstanceOutlook, Live, Outlook
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -78,23 +80,26 @@ def _name(family: Metric) -> str:
 
 def _families() -> Iterator[Metric]:
     """All families, each with at least one sample, so that its labels are seen."""
-    metrics = Metrics("0", Live(configured=lambda: {"mysql": 1}, disk_usage=lambda: {"free": 1}))
-    place = {"database_type": "mysql", "database_id": "one"}
-    series = {
-        counting.EXECUTIONS: place | {"status": "succeeded"},
-        counting.ERRORS: place | {"error_type": "internal"},
-        counting.RESTORES: place | {"status": "succeeded"},
-        counting.FILES: {"operation": "backup", "status": "succeeded"},
-        f"{counting.DURATION}_count": place,
-        f"{counting.RESTORE_DURATION}_count": place,
-        f"{counting.SIZE}_count": {"database_type": "mysql"},
-    }
-    metrics.load([Total(name, labels, 1.0) for name, labels in series.items()], [], [], lambda _: "mysql")
-    metrics.set_coverage("mysql", "one", 2, 1)
+    live = Live(
+        configured=lambda: {"mysql": 1},
+        disk_usage=lambda: {"free": 1},
+        missed=lambda: {"fresh": 1},
+        scheduler_lag=lambda: 0.0,
+        pushes=lambda: {"failed": 1},
+    )
+    metrics = Metrics("0", live)
+    for name, (_, labels) in (COUNTERS | SUMMARIES).items():
+        suffix = "_count" if name in SUMMARIES else ""
+        metrics.count(Count(f"{name}{suffix}", dict.fromkeys(labels, "x")))
+    for name in HISTOGRAMS:
+        metrics.count(Count(f"{name}_count", {"database_type": "mysql", "database_id": "one"}))
     at = datetime.now(UTC)
     ended = {"engine": "mysql", "state": "succeeded", "size_bytes": 1}
     metrics.observe(Event("operation.finished", at, data={"kind": "backup", "instances": {"one": ended}}))
-    for kind in ("backup", "verify"):
-        data = {"kind": kind, "state": "succeeded", "engine": "mysql"}
-        metrics.observe(Event("step.finished", at, None, "one", "shop", data=data))
-    yield from metrics.collect()
+    newest = Newest("mysql", "one", "shop", at, at, 1, 1)
+    metrics.figures = Figures((newest,), (Stock("mysql", "one", 1, 1),), Readings(at, at, 1))
+    metrics.errands = Errands((Waiting("mail", 1, at),), 0, at)
+    day = timedelta(days=1)
+    instance = InstanceOutlook("mysql", "one", day, day, True, 2, 1, 1)
+    metrics.outlook = Outlook((instance,), {("mysql", "one", "shop"): at}, day)
+    yield from metrics.registry.collect()

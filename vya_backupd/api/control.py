@@ -184,7 +184,7 @@ class ControlSite:
         return json_answer({"operation": await self._service.cancel(request.match_info["id"], _peer(request).name)})
 
     async def _health(self, _: web.Request) -> web.StreamResponse:
-        good, body = self._service.health()
+        good, body = await self._service.health()
         return json_answer(body, 200 if good else 503)
 
     async def _metrics(self, request: web.Request) -> web.StreamResponse:

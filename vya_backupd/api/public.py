@@ -23,7 +23,7 @@ def add_probe_routes(app: web.Application, probes: Probes, path: str, *, with_me
     """Serve the probes from an application; the metrics lie at ``/metrics`` whatever ``path`` is."""
 
     async def health(_: web.Request) -> web.Response:
-        good, body = probes.health()
+        good, body = await probes.health()
         return json_answer(body, 200 if good else 503)
 
     async def ready(_: web.Request) -> web.Response:
@@ -45,7 +45,8 @@ def metrics_handler(probes: Probes) -> Callable[[web.Request], Awaitable[web.Res
     """A handler that answers with metrics in the format that the caller prefers."""
 
     async def metrics(request: web.Request) -> web.Response:
-        body, content_type = probes.metrics("application/openmetrics-text" in request.headers.get("Accept", ""))
+        wanted = "application/openmetrics-text" in request.headers.get("Accept", "")
+        body, content_type = await probes.metrics(wanted)
         return web.Response(body=body, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
 
     return metrics

@@ -14,7 +14,7 @@ Record = dict[str, Any]
 class Probes(Protocol):
     """What the public site shows."""
 
-    def health(self) -> tuple[bool, Record]:
+    async def health(self) -> tuple[bool, Record]:
         """Whether every objective is met, and the body that says so."""
 
     def ready(self) -> tuple[bool, Record]:
@@ -23,7 +23,7 @@ class Probes(Protocol):
     def live(self) -> Record:
         """The event loop turns: nothing but that."""
 
-    def metrics(self, openmetrics: bool) -> tuple[bytes, str]:
+    async def metrics(self, openmetrics: bool) -> tuple[bytes, str]:
         """The metrics and their content type, as OpenMetrics or as Prometheus text."""
 
 

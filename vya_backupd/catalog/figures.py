@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from vya_backupd.catalog import tables
 from vya_backupd.catalog.database import Database
 from vya_backupd.model.event import Event
+from vya_backupd.model.operation import OperationKind, State
 
 _B = tables.backups.c
 _E = tables.events.c
@@ -69,12 +70,23 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Everything that is shown of the backups."""
+    """What is shown of the backups: worth reading again when one came or went."""
 
     newest: tuple[Newest, ...] = ()
     stock: tuple[Stock, ...] = ()
     readings: Readings = Readings()
+
+
+@dataclass(frozen=True, slots=True)
+class Errands:
+    """What is to be done besides, quickly read.
+
+    ``retention_at``: when retention last came to a good end. ``given_up``: messages that were, since the time asked for.
+    """
+
     waiting: tuple[Waiting, ...] = ()
+    given_up: int = 0
+    retention_at: datetime | None = None
 
 
 class LeastRead(NamedTuple):
@@ -100,7 +112,15 @@ class FigureQueries:
                 await _newest(connection, until),
                 await _stock(connection),
                 await _readings(connection),
+            )
+
+    async def errands(self, given_up_since: datetime) -> Errands:
+        """What waits, what was given up, and what came round."""
+        async with self._database.reading() as connection:
+            return Errands(
                 await _waiting(connection),
+                await _given_up(connection, given_up_since),
+                await _retention_at(connection),
             )
 
     async def last_ends(self, instances: set[str]) -> list[Event]:
@@ -125,13 +145,6 @@ class FigureQueries:
         query = sa.select(*columns).where(read_at < before).order_by(read_at, _B.id).limit(limit)
         async with self._database.reading() as connection:
             return [LeastRead(*row) for row in await connection.execute(query)]
-
-    async def given_up(self, since: datetime) -> int:
-        """Messages that were given up since then."""
-        outbox = tables.outbox.c
-        query = sa.select(sa.func.count()).where(outbox.state == "given_up", outbox.ended_at >= since)
-        async with self._database.reading() as connection:
-            return await connection.scalar(query) or 0
 
 
 async def _newest(connection: AsyncConnection, until: datetime) -> tuple[Newest, ...]:
@@ -180,6 +193,19 @@ async def _waiting(connection: AsyncConnection) -> tuple[Waiting, ...]:
     query = sa.select(outbox.channel, sa.func.count(), sa.func.min(outbox.created_at)).where(outbox.state == "waiting")
     rows = await connection.execute(query.group_by(outbox.channel).order_by(outbox.channel))
     return tuple(Waiting(*row) for row in rows)
+
+
+async def _given_up(connection: AsyncConnection, since: datetime) -> int:
+    outbox = tables.outbox.c
+    query = sa.select(sa.func.count()).where(outbox.state == "given_up", outbox.ended_at >= since)
+    return await connection.scalar(query) or 0
+
+
+async def _retention_at(connection: AsyncConnection) -> datetime | None:
+    operations = tables.operations.c
+    well = (operations.kind == OperationKind.PRUNE.value, operations.state == State.SUCCEEDED.value)
+    at: datetime | None = await connection.scalar(sa.select(sa.func.max(operations.finished_at)).where(*well))
+    return at
 
 
 async def _ends(connection: AsyncConnection, before: int | None) -> list[tuple[int, Event]]:

@@ -71,6 +71,9 @@ class Backup(Section):
     verify_integrity: bool = Field(
         True, description="Whether each new backup is read back once, after it was published."
     )
+    reverify_days: int = Field(
+        30, ge=0, le=3650, description="Days within which every backup is read again, a few at a time; 0 never does."
+    )
     dry_run: bool = Field(False, description="Whether backups only say what they would do, until this is false again.")
     workers: int = Field(2, ge=1, le=64, description="Databases dumped at the same time, over all instances.")
     parallel_per_database: int | None = Field(

@@ -1,21 +1,18 @@
-"""The groups of ``config.yaml`` that tell the world: scheduling, monitoring, notifications."""
+"""The groups of ``config.yaml`` that tell the world: scheduling and monitoring. Notifications have a module of their own."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from vya_backupd.config.fields import (
     Duration,
     HttpUrl,
-    Names,
-    SecretField,
     Section,
     Text,
     TimeZone,
-    UserName,
     Wait,
 )
 from vya_backupd.policy.cron import parse_cron
@@ -82,6 +79,10 @@ class HealthCheck(Section):
     port: int = Field(8080, ge=0, le=65535, description="TCP port; 0 takes any free one.")
     path: Text = Field("/health", description="Where the health report answers; .../ready and .../live lie below it.")
 
+    uncovered_databases: bool = Field(
+        True, description="Whether a database that is neither backed up nor excluded makes the health degraded."
+    )
+
     @field_validator("path")
     @classmethod
     def _absolute(cls, value: str) -> str:
@@ -95,47 +96,3 @@ class Monitoring(Section):
 
     prometheus: Prometheus = Field(default_factory=Prometheus, description="Metrics.")
     health_check: HealthCheck = Field(default_factory=HealthCheck, description="The HTTP site for probes.")
-
-
-class Templates(Section):
-    """The texts of mails."""
-
-    success: Text = Field("backup_success.html", description="Template of the mail after success.")
-    error: Text = Field("backup_error.html", description="Template of the mail after a failure.")
-
-
-class Email(Section):
-    """Mails about finished and failed work."""
-
-    enabled: bool = Field(False, description="Whether mails are sent.")
-    smtp_host: Text | None = Field(None, description="The mail server.")
-    smtp_port: int = Field(587, ge=1, le=65535, description="Its port.")
-    use_tls: bool = Field(
-        True,
-        description="true demands STARTTLS (TLS from the start on port 465) and never goes on without; false is none.",
-    )
-    username: UserName | None = Field(None, description="Login at the mail server.")
-    password: SecretField | None = Field(
-        None, description="Its password: file:PATH, env:NAME, systemd:NAME or fernet:TOKEN."
-    )
-    from_address: Text | None = Field(None, description="Sender of the mails.")
-    success_recipients: Names = Field((), description="Who hears of success.")
-    error_recipients: Names = Field((), description="Who hears of failures.")
-    templates: Templates = Field(default_factory=Templates, description="The texts of mails.")
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        missing = [key for key in ("smtp_host", "from_address") if self.enabled and not getattr(self, key)]
-        if self.enabled and not (self.success_recipients or self.error_recipients):
-            missing.append("error_recipients")
-        if missing:
-            raise ValueError(f"when enabled, needs {', '.join(missing)}")
-        if (self.username is None) != (self.password is None):
-            raise ValueError("username and password belong together")
-        return self
-
-
-class Notifications(Section):
-    """Who is told."""
-
-    email: Email = Field(default_factory=Email, description="Mails about finished and failed work.")

@@ -1,7 +1,7 @@
 """What an event adds to the totals that never fall: the one place that says what is counted.
 
 The catalog stores these totals in the transaction of the event itself (it is given ``counts_of``), and ``metrics``
-shows them. Only the end of an operation counts, so that nothing is counted twice, and ends by crash count as well.
+shows them. Of what operations do, only their end counts, so that nothing is counted twice, and ends by crash count.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ FILES = "vya_backup_files_processed"
 DURATION = "vya_backup_duration_seconds"
 RESTORE_DURATION = "vya_backup_restore_duration_seconds"
 SIZE = "vya_backup_size_bytes_summary"
+EXPIRED = "vya_backups_expired"
 
 BUCKETS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 57600.0)
 """Upper bounds in seconds of the duration histograms: from a small database to a night."""
@@ -29,6 +30,8 @@ _OUTCOMES_OF_FILES = {"succeeded": "succeeded", "failed": "failed"}
 
 def counts_of(event: Event) -> Iterator[Count]:
     """The counts of one event; none for most, and none for a dry run, which processes nothing."""
+    if event.name == "backup.expired":
+        yield Count(EXPIRED, {"database_id": str(event.instance)})
     if event.name != "operation.finished" or event.data.get("dry_run"):
         return
     kind = str(event.data.get("kind", ""))

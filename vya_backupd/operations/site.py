@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import functools
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from vya_backupd.model.backup import Manifest
 from vya_backupd.model.instance import Instance
 from vya_backupd.model.operation import OperationKind
 from vya_backupd.policy.naming import Naming
+from vya_backupd.policy.schedule import Schedule
 from vya_backupd.probe import Probe
 from vya_backupd.process import Spawner, ToolFinder
 from vya_backupd.storage import LocalStore
@@ -59,8 +61,17 @@ class Settings:
         entry = self.entries.get(instance_id)
         if entry is not None and entry.max_age is not None:
             return entry.max_age
-        interval = timedelta(minutes=self.scheduling(instance_id).interval_minutes)
-        return self.config.backup.max_age or interval * 1.5
+        return self.config.backup.max_age or self.interval(instance_id) * 1.5
+
+    def interval(self, instance_id: str) -> timedelta:
+        """The longest time between two slots of an instance's schedule, whoever keeps the clock."""
+        settings = self.scheduling(instance_id)
+        return _longest_wait(settings.cron, settings.interval_minutes, settings.timezone)
+
+
+@functools.lru_cache(maxsize=256)
+def _longest_wait(cron: str | None, interval_minutes: int, timezone: str) -> timedelta:
+    return Schedule.of(cron=cron, interval_minutes=interval_minutes, timezone=timezone).longest_wait()
 
 
 @dataclass(slots=True)

@@ -29,6 +29,11 @@ _DAY = 24 * 60
 _HORIZON_DAYS = 45 * 366
 """How far a slot is looked for: beyond the longest wait of any expression (29 February on one weekday: 40 years)."""
 
+_SAMPLE = datetime(2026, 1, 1, tzinfo=UTC)
+_SAMPLE_SPAN = timedelta(days=14)
+_SAMPLE_SLOTS = 13
+"""What is looked at to tell the longest wait: a fortnight for weekdays, thirteen slots for months and days of them."""
+
 _NO_MINUTES: range = range(0)
 
 
@@ -90,6 +95,18 @@ class Schedule:
     def between(self, after: datetime, until: datetime) -> Iterator[datetime]:
         """Slots after the one moment, up to and with the other."""
         return itertools.takewhile(lambda slot: slot <= until, self.after(after))
+
+    def longest_wait(self) -> timedelta:
+        """The longest time between two slots, as far as an ordinary fortnight shows it, and some slots more."""
+        if self.cron is None:
+            return timedelta(minutes=self.interval_minutes)
+        longest, last = timedelta(0), None
+        for number, slot in enumerate(self.after(_SAMPLE)):
+            longest = max(longest, slot - last) if last else longest
+            last = slot
+            if number >= _SAMPLE_SLOTS and slot - _SAMPLE > _SAMPLE_SPAN:
+                break
+        return longest
 
     def start_of(self, slot: datetime, hostname: str, instance: str) -> datetime:
         """When the work of a slot begins: up to ``jitter`` later, always the same for the same site and instance."""

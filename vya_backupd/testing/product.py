@@ -105,7 +105,8 @@ class Product:
                 "retention": {"cleanup_enabled": False},  # two backups of one day are what most tests are about
             },
             "scheduling": {"enabled": False, "timezone": "UTC"},
-            "monitoring": {"health_check": {"host": "127.0.0.1", "port": 0}},
+            # Tests share servers: the databases of others are not theirs to cover.
+            "monitoring": {"health_check": {"host": "127.0.0.1", "port": 0, "uncovered_databases": False}},
             "control": {"socket_path": str(self.socket_path)},
             "credentials": {"file": str(self.root / "credentials.json")},
             "tools": tools,
