@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from vya_backupd import __version__
 from vya_backupd.api.route import Panel
+from vya_backupd.daemon.daily import DailyRetention
 from vya_backupd.daemon.lifecycle import Lifecycle
 from vya_backupd.daemon.part import Part
 from vya_backupd.daemon.presence import Presence
@@ -17,6 +18,7 @@ from vya_backupd.observe.audit import AuditTerms, AuditTrail
 from vya_backupd.observe.metrics import Metrics
 from vya_backupd.operations.site import Site
 from vya_backupd.panels.audit import AuditPanel
+from vya_backupd.panels.retention import RetentionPanel
 from vya_backupd.panels.schedule import SchedulePanel
 from vya_backupd.service import DaemonService
 
@@ -39,10 +41,10 @@ def furnish(house: House) -> tuple[Sequence[Part], Sequence[Panel]]:
     trail = AuditTrail(site.catalog, lambda: _audit_terms(site), site.now)
     facts = {"version": __version__, "standalone": house.standalone}
     parts: list[Part] = [trail, Presence(site.catalog.record, site.now, facts, trail.settle)]
-    panels: list[Panel] = [AuditPanel(site, trail)]
+    panels: list[Panel] = [AuditPanel(site, trail), RetentionPanel(site)]
     if not house.standalone:
         slots = Slots(site, house.queue)
-        parts.append(Timekeeper(site, slots))
+        parts += [Timekeeper(site, slots), DailyRetention(site)]
         panels.append(SchedulePanel(site, slots))
     return parts, panels
 

@@ -126,24 +126,38 @@ def test_a_daemon_that_is_killed_while_it_deletes_finishes_at_its_next_start(sce
     scene.clean()
 
 
+_WAITS = """
+create function waits() returns boolean language plpgsql as $$
+begin
+    while (pg_stat_file('{flag}', true)).size is null loop perform pg_sleep(0.02); end loop;
+    return true;
+end $$;
+create table slow (a int check (public.waits()));
+insert into slow values (1)
+"""
+"""A table that nobody can load rows into before the file is there."""
+
+
 def test_what_a_restore_reads_or_waits_for_stays(scene: Scene) -> None:
+    flag = scene.server.directory / "flag"
+    flag.touch()
+    scene.server.sql(_WAITS.format(flag=flag), "retention")
     oldest, other, *_ = backed_up(scene, 4)
     enable(scene, wanted=True)
-    scene.arm("restore.created=hang")
+    flag.unlink()
     try:
         running = restore(scene, oldest, "retention_a")
-        until(lambda: scene.hangs)
         waiting = restore(scene, other, "retention_b")
-        done = scene.control.finished(prune(scene))
-        assert done["operation"]["state"] == "succeeded"
-        assert {oldest, other} <= scene.store.backups().keys()
-        assert verdicts(scene)[oldest]["reasons"] == ["in use: it is being read"]
+        until(lambda: verdicts(scene)[oldest]["reasons"] == ["in use: it is being read"])
         assert verdicts(scene)[other]["reasons"] == [f"in use: restore {waiting} waits"]
-        scene.arm("")
+        assert scene.control.finished(prune(scene))["operation"]["state"] == "succeeded"
+        assert {oldest, other} <= scene.store.backups().keys()
+        flag.touch()
         for each in (running, waiting):
             assert scene.control.finished(each)["operation"]["state"] == "succeeded"
     finally:
-        scene.arm("")
+        flag.touch()
+        scene.server.sql("drop table slow; drop function waits", "retention")
         for name in ("retention_a", "retention_b"):
             scene.server.drop_database(name)
     assert scene.control.finished(prune(scene))["expired"] == 2

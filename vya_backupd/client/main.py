@@ -12,7 +12,18 @@ import typer
 
 from vya_backupd import __version__
 from vya_backupd.client.command import EXIT_CODES, OutputOption, SocketOption
-from vya_backupd.client.commands import audit, backup, backups, config, credentials, operations, restore, status, verify
+from vya_backupd.client.commands import (
+    audit,
+    backup,
+    backups,
+    config,
+    credentials,
+    operations,
+    restore,
+    retention,
+    status,
+    verify,
+)
 from vya_backupd.client.screen import Output, Screen
 from vya_backupd.client.session import DEFAULT_SOCKET, Session
 from vya_backupd.errors import UsageError, VyaError
@@ -28,7 +39,7 @@ def build() -> typer.Typer:
         epilog=f"\b\nExit codes:\n{codes}",
     )
     app.callback()(program)
-    for module in (backup, restore, verify, status, backups, operations, config, credentials, audit):
+    for module in (backup, restore, verify, status, backups, operations, config, credentials, audit, retention):
         module.register(app)
     return app
 

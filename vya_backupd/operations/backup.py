@@ -22,6 +22,7 @@ from vya_backupd.model.backup import GLOBALS_NAME
 from vya_backupd.model.instance import Instance, ServerFacts
 from vya_backupd.model.operation import OperationKind, State
 from vya_backupd.operations.dumping import Dump, Dumped, Dumper
+from vya_backupd.operations.prune import after_backup
 from vya_backupd.operations.requests import BackupRequest
 from vya_backupd.operations.site import Site, nearest
 from vya_backupd.operations.work import Work
@@ -70,6 +71,7 @@ class BackupHandler:
         else:
             for job in jobs:
                 await self._run_one(work, job)
+        await after_backup(self._site, work, request)
         return {"dry_run": True} if self._is_dry(request) else {}
 
     def _is_dry(self, request: BackupRequest) -> bool:

@@ -11,6 +11,7 @@ from vya_backupd.model.backup import Hold, StoredBackup
 from vya_backupd.model.event import Event
 from vya_backupd.operations.site import Site
 from vya_backupd.operations.sources import backup_by_id
+from vya_backupd.policy.retention import is_held
 
 
 async def hold(site: Site, backup_id: str, note: str, until: datetime | None, actor: str) -> StoredBackup:
@@ -28,12 +29,12 @@ async def delete(site: Site, backup_id: str, actor: str, *, allow_held: bool = F
     """Remove a backup for good.
 
     Raises:
-        BusyError: ``backup_in_use``: it is held, or is being read.
+        BusyError: ``backup_in_use``: it is held, by a hold that has not ended, or is being read.
     """
     stored = await backup_by_id(site, backup_id)
     async with site.manifests:
         manifest = await asyncio.to_thread(site.store.read_manifest, stored.path)
-        if manifest.hold is not None and not allow_held:
+        if manifest.hold is not None and is_held(manifest.hold, site.now()) and not allow_held:
             raise BusyError(
                 f"backup {stored.id} is held by {manifest.hold.by}: {manifest.hold.note or 'no note'}",
                 code="backup_in_use",

@@ -150,6 +150,14 @@ class VerifyRequest(_Request):
         return request
 
 
+@dataclass(frozen=True, slots=True)
+class PruneRequest(_Request):
+    """Where to apply the retention rules: everywhere (``None``), at some instances, at one database of them."""
+
+    instances: tuple[str, ...] | None = None
+    database: str | None = None
+
+
 def parse_moment(text: str, zone: Any) -> datetime:
     """A point in time: ISO 8601, read in ``zone`` where it has no offset.
 

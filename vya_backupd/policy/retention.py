@@ -23,7 +23,13 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, tzinfo
 from typing import Literal
 
-from vya_backupd.model.backup import BackupType, Outline
+from vya_backupd.model.backup import BackupType, Hold, Outline
+
+
+LAST_SUCCESS = "retention.last_success"
+"""The mark of the catalog that says when the rules were last applied to all instances, without any failure."""
+SINCE = "retention.since"
+"""The mark that says since when this catalog is looked after: a new one is not overdue on its first day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +77,13 @@ class _Case:
 
     def verdict(self, now: datetime) -> Verdict:
         hold = self.backup.hold
-        ended = hold is not None and hold.until is not None and hold.until <= now
-        notes = [f"the hold by {hold.by} has ended"] if hold is not None and ended else []
+        notes = [f"the hold by {hold.by} has ended"] if hold is not None and not is_held(hold, now) else []
         return Verdict(self.backup, bool(self.keep), tuple((self.keep or self.against) + notes))
+
+
+def is_held(hold: Hold | None, now: datetime) -> bool:
+    """Whether a hold protects its backup now: there is one, and it has not ended."""
+    return hold is not None and (hold.until is None or hold.until > now)
 
 
 def decide(backups: Iterable[Outline], terms: Terms) -> list[Verdict]:
@@ -99,7 +109,7 @@ def _consider_alone(case: _Case, terms: Terms) -> None:
     backup = case.backup
     if backup.hostname != terms.hostname:
         case.keep.append(f"belongs to host {backup.hostname}")
-    if backup.hold is not None and (backup.hold.until is None or backup.hold.until > terms.now):
+    if backup.hold is not None and is_held(backup.hold, terms.now):
         until = f" until {_shown(backup.hold.until, terms.zone)}" if backup.hold.until else ""
         case.keep.append(f"held by {backup.hold.by}{until}: {backup.hold.note or 'no note'}")
     if backup.id in terms.in_use:

@@ -141,8 +141,14 @@ class Store(Protocol):
     def list(self, known: AbstractSet[str] = frozenset()) -> Iterator[Entry]:
         """Everything that is there, in the order of paths, but for whole backups whose path is ``known``."""
 
+    def recognise(self) -> None:
+        """Look whether this is still the place that ``prepare`` found; StorageError when it was unmounted or replaced."""
+
+    def holds(self, relative_path: str, size_bytes: int) -> bool:
+        """Whether data of this size and a manifest are there; nothing is read."""
+
     def delete(self, stored: StoredBackup) -> None:
-        """Remove a backup; from its first step on, it no longer exists for anybody."""
+        """Remove a backup; from its first step on, it no longer exists for anybody. Refuses as ``recognise`` does."""
 
     def discard(self, relative_path: str) -> None:
         """Remove an orphan that turned out to be worthless. A file with a manifest is left alone: BusyError."""

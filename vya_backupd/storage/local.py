@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
@@ -83,7 +84,7 @@ class LocalStore:
 
     def check(self) -> None:
         """See ``Store``."""
-        self._refuse_another_folder()
+        self.recognise()
         try:
             prove(self.base_path, self._temp)
         except ConfigError as error:
@@ -110,7 +111,7 @@ class LocalStore:
         return Partial(backup_id, path, fd)
 
     def _create_partial(self, backup_id: str) -> tuple[Path, int]:
-        self._refuse_another_folder()
+        self.recognise()
         return self._temp.create(backup_id, "partial")
 
     async def publish(self, partial: Partial, relative_path: str, manifest: Manifest) -> StoredBackup:
@@ -118,7 +119,7 @@ class LocalStore:
         return await _to_its_end(lambda: self._publish(partial, relative_path, manifest))
 
     def _publish(self, partial: Partial, relative_path: str, manifest: Manifest) -> StoredBackup:
-        self._refuse_another_folder()
+        self.recognise()
         stored = self._publisher().publish(partial, relative_path, manifest)
         self.abort(partial)  # the temporary name is gone by now; this closes the descriptor
         return stored
@@ -171,8 +172,18 @@ class LocalStore:
         walk = walking.Walk(self.base_path, self._data_suffix, self._codec, self._underway.paths, known)
         return walking.entries(walk)
 
+    def holds(self, relative_path: str, size_bytes: int) -> bool:
+        """See ``Store``."""
+        name = tree.parts_of(relative_path)[-1]
+        with contextlib.suppress(FileNotFoundError), self._folder_of("look for", relative_path) as folder:
+            found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            manifest = tree.exists(folder, name + MANIFEST_SUFFIX)
+            return manifest and stat.S_ISREG(found.st_mode) and found.st_size == size_bytes
+        return False
+
     def delete(self, stored: StoredBackup) -> None:
         """See ``Store``. Deleting what is gone already is no failure."""
+        self.recognise()
         name = tree.parts_of(stored.path)[-1]
         with contextlib.suppress(FileNotFoundError), self._folder_of("delete", stored.path) as folder:
             with self._manifests, contextlib.suppress(FileNotFoundError):
@@ -231,8 +242,11 @@ class LocalStore:
             underway=self._underway,
         )
 
-    def _refuse_another_folder(self) -> None:
-        """A base path that was unmounted, or mounted over, is not written into. A store not yet prepared knows none."""
+    def recognise(self) -> None:
+        """See ``Store``. A base path that was unmounted, or mounted over, is not written into, nor deleted from.
+
+        A store that is not yet prepared knows no folder, and takes any.
+        """
         if self._identity is not None and self._identity != self._identify():
             raise StorageError(
                 f"{self.base_path} is not the folder that it was at start",

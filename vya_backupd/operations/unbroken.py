@@ -1,0 +1,24 @@
+"""Work that is not left half-way: a change of the store and its record in the catalog belong together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
+
+
+async def to_its_end(work: Coroutine[Any, Any, _T]) -> _T:
+    """Wait for it even when we are cancelled; then the cancellation goes on, and the work stands."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # the cancellation is what the caller hears of; this one counts as heard, too
+        raise
