@@ -16,6 +16,7 @@ from vya_backupd.daemon.slots import Slots
 from vya_backupd.daemon.timekeeper import Timekeeper
 from vya_backupd.observe.audit import AuditTerms, AuditTrail
 from vya_backupd.observe.metrics import Metrics
+from vya_backupd.operations.mirroring import Mirroring
 from vya_backupd.operations.site import Site
 from vya_backupd.panels.audit import AuditPanel
 from vya_backupd.panels.retention import RetentionPanel
@@ -38,9 +39,11 @@ class House:
 def furnish(house: House) -> tuple[Sequence[Part], Sequence[Panel]]:
     """The parts to run and the panels to show, made of this house. Observers of events are subscribed here."""
     site = house.site
+    mirroring = Mirroring(site)
+    house.service.sync_status = mirroring.status
     trail = AuditTrail(site.catalog, lambda: _audit_terms(site), site.now)
     facts = {"version": __version__, "standalone": house.standalone}
-    parts: list[Part] = [trail, Presence(site.catalog.record, site.now, facts, trail.settle)]
+    parts: list[Part] = [trail, Presence(site.catalog.record, site.now, facts, trail.settle), mirroring]
     panels: list[Panel] = [AuditPanel(site, trail), RetentionPanel(site)]
     if not house.standalone:
         slots = Slots(site, house.queue)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -27,6 +28,8 @@ from vya_backupd.policy.naming import Naming
 from vya_backupd.probe import Probe
 from vya_backupd.process import Spawner, ToolFinder, ToolSearch
 from vya_backupd.storage import LocalStore, ManifestCodec
+from vya_backupd.storage.mirror import MirroredStore
+from vya_backupd.storage.watched import WatchedStore
 
 
 def utc_now() -> datetime:
@@ -50,16 +53,7 @@ def read_settings(config_path: Path) -> Settings:
 async def build_site(settings: Settings, closing: contextlib.AsyncExitStack) -> Site:
     """Store, catalog and everything that works on them, in the order in which they are opened."""
     config = settings.config
-    local, checksums = config.storage.local, config.storage.checksums
-    codec = ManifestCodec(manifests.encode_manifest, manifests.decode_manifest, manifests.checksum_line)
-    store = LocalStore(
-        local.base_path,
-        codec,
-        temp_path=local.temp_path,
-        data_suffix=config.storage.file_naming.pattern.rpartition("}")[2],
-        checksum_files=checksums.enabled and checksums.store_file,
-        step=lambda name: faults.point(f"store.{name}"),
-    )
+    store = store_of(config)
     await asyncio.to_thread(store.prepare)
     spawner = Spawner(config.application.state_dir / "run")
     spawner.sweep()
@@ -80,6 +74,24 @@ async def build_site(settings: Settings, closing: contextlib.AsyncExitStack) -> 
         dumps=asyncio.Semaphore(config.backup.workers),
         now=utc_now,
         decode_manifest=_decode_manifest,
+    )
+
+
+def store_of(config: Config) -> LocalStore:
+    """The store, not yet prepared: one that a sync client watches, or mirrors for it, where so configured."""
+    local, checksums, idrive = config.storage.local, config.storage.checksums, config.storage.idrive
+    codec = ManifestCodec(manifests.encode_manifest, manifests.decode_manifest, manifests.checksum_line)
+    kind: Callable[..., LocalStore] = LocalStore
+    if idrive.enabled and idrive.sync_folder is not None:
+        around = local.base_path.resolve().is_relative_to(idrive.sync_folder.resolve())
+        kind = partial(WatchedStore if around else MirroredStore, sync_folder=idrive.sync_folder)
+    return kind(
+        local.base_path,
+        codec,
+        temp_path=local.temp_path,
+        data_suffix=config.storage.file_naming.pattern.rpartition("}")[2],
+        checksum_files=checksums.enabled and checksums.store_file,
+        step=lambda name: faults.point(f"store.{name}"),
     )
 
 
@@ -113,6 +125,8 @@ def refuse_unchangeable(old: Config, new: Config) -> None:
         "application.hostname": lambda config: config.application.hostname,
         "storage.local.base_path": lambda config: config.storage.local.base_path,
         "storage.local.temp_path": lambda config: config.storage.local.temp_path,
+        "storage.idrive.enabled": lambda config: config.storage.idrive.enabled,
+        "storage.idrive.sync_folder": lambda config: config.storage.idrive.sync_folder,
         "control.socket_path": lambda config: config.control.socket_path,
         "catalog.url": lambda config: config.catalog,
         "storage.file_naming.pattern": lambda config: config.storage.file_naming.pattern,

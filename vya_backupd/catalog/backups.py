@@ -34,6 +34,13 @@ class LastSize(NamedTuple):
     raw_size_bytes: int
 
 
+class Sum(NamedTuple):
+    """How many backups, and the size of their files together."""
+
+    backups: int
+    size_bytes: int
+
+
 class BackupIndex:
     """Backups by database and age. Manifests come back without extents: the store has these."""
 
@@ -167,6 +174,15 @@ class BackupIndex:
         """The path of each backup, by id: what is to be compared with the store at start."""
         async with self._database.reading() as connection:
             return {row.id: row.path for row in await connection.execute(sa.select(_B.id, _B.path))}
+
+    async def finished_after(self, moment: datetime | None) -> Sum:
+        """The backups that ended later than this; all of them without a moment."""
+        query = sa.select(sa.func.count(), sa.func.sum(_B.size_bytes))
+        if moment is not None:
+            query = query.where(_B.finished_at > moment)
+        async with self._database.reading() as connection:
+            number, size = (await connection.execute(query)).one()
+        return Sum(number, int(size or 0))
 
     async def count(self) -> int:
         """How many backups are listed."""

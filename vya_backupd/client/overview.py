@@ -18,12 +18,24 @@ def show(screen: Screen, record: dict[str, Any], now: datetime | None = None) ->
     storage = record.get("storage") or {}
     free, total = shown.size(storage.get("free_bytes")), shown.size(storage.get("total_bytes"))
     screen.answer(f"Backups in {shown.plain(storage.get('base_path'))}: {free} of {total} free")
+    if sync := record.get("sync"):
+        screen.answer(_sync_line(sync))
     for trouble in record.get("troubles") or ():
         screen.answer(f"TROUBLE: {shown.plain(trouble)}")
     rows = [row for instance in record.get("instances") or () for row in _rows(instance, now or datetime.now(UTC))]
     if rows:
         screen.answer("")
         screen.table(_TITLES, rows, right=("SIZE", "AGE"))
+
+
+def _sync_line(sync: dict[str, Any]) -> str:
+    """What the sync client has not taken yet, as far as its mark tells."""
+    waiting = shown.count(sync["waiting_files"], "file")
+    since = f"since {shown.moment(sync['synced_at'])}" if sync.get("synced_at") else "and no sync mark yet"
+    line = f"Sync from {shown.plain(sync['sync_folder'])}: {waiting}, {shown.size(sync['waiting_bytes'])} {since}"
+    strays = f"; {shown.count(sync['strays'], 'file')} there without a backup" if sync.get("strays") else ""
+    trouble = f"; TROUBLE: {shown.plain(sync['trouble'])}" if sync.get("trouble") else ""
+    return line + strays + trouble
 
 
 def _rows(instance: dict[str, Any], now: datetime) -> list[tuple[Any, ...]]:

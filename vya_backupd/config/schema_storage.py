@@ -116,8 +116,17 @@ class Metadata(Section):
 class Idrive(Section):
     """A folder that the IDrive client uploads from."""
 
-    enabled: bool = Field(False, description="Whether finished backups are also placed into sync_folder.")
-    sync_folder: FilePath | None = Field(None, description="The folder that the sync client watches.")
+    enabled: bool = Field(False, description="Whether a sync client uploads finished backups from sync_folder.")
+    sync_folder: FilePath | None = Field(
+        None,
+        description="The folder that the sync client watches: base_path, a folder around it, or another one on the same "
+        "mount, which then gets hard links of finished files.",
+    )
+    sync_mark: FilePath | None = Field(
+        None,
+        description="A file whose time of change is when the last complete sync began; vyactl status counts what is "
+        "younger.",
+    )
     verify_after_sync: bool = Field(False, description="Always false: nothing here can read back what was uploaded.")
 
     @field_validator("verify_after_sync")
@@ -151,4 +160,6 @@ class Storage(Section):
             raise ValueError(
                 "local.temp_path must not lie inside idrive.sync_folder: unfinished files would be uploaded"
             )
+        if watched is not None and watched != self.local.base_path and watched.is_relative_to(self.local.base_path):
+            raise ValueError("idrive.sync_folder must not lie inside local.base_path: backups would be found twice")
         return self
