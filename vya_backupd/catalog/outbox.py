@@ -31,11 +31,12 @@ _FAR = timedelta(days=2)
 
 
 class LetterState(enum.StrEnum):
-    """Where a letter stands."""
+    """Where a letter stands. ``DROPPED``: nobody wants it any more, which is no failure."""
 
     WAITING = "waiting"
     SENT = "sent"
     GIVEN_UP = "given_up"
+    DROPPED = "dropped"
 
 
 @dataclass(frozen=True, slots=True)

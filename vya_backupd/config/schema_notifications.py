@@ -64,6 +64,10 @@ class Email(Section):
     success_of: Kinds = Field(
         ("backup", "restore"), description="Kinds of operations whose success is mailed; a failure of any is."
     )
+    events: Names = Field(
+        ("notification.failed",),
+        description="Other events that error_recipients hear of, with * for any: those of docs/notifications.md.",
+    )
     digest_after: int = Field(
         5, ge=1, le=1000, description="Failures within digest_window that get a mail each; further ones share one."
     )
