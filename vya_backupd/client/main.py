@@ -21,6 +21,7 @@ from vya_backupd.client.commands import (
     operations,
     restore,
     retention,
+    schedule,
     status,
     verify,
 )
@@ -39,7 +40,19 @@ def build() -> typer.Typer:
         epilog=f"\b\nExit codes:\n{codes}",
     )
     app.callback()(program)
-    for module in (backup, restore, verify, status, backups, operations, config, credentials, audit, retention):
+    for module in (
+        backup,
+        restore,
+        verify,
+        status,
+        backups,
+        operations,
+        config,
+        credentials,
+        audit,
+        retention,
+        schedule,
+    ):
         module.register(app)
     return app
 
