@@ -16,9 +16,12 @@ from vya_backupd.daemon.slots import Slots
 from vya_backupd.daemon.timekeeper import Timekeeper
 from vya_backupd.observe.audit import AuditTerms, AuditTrail
 from vya_backupd.observe.metrics import Metrics
+from vya_backupd.observe.notify import Notices
+from vya_backupd.observe.notify_carrier import Means
 from vya_backupd.operations.mirroring import Mirroring
 from vya_backupd.operations.site import Site
 from vya_backupd.panels.audit import AuditPanel
+from vya_backupd.panels.notify import NotifyPanel
 from vya_backupd.panels.retention import RetentionPanel
 from vya_backupd.panels.schedule import SchedulePanel
 from vya_backupd.service import DaemonService
@@ -45,6 +48,9 @@ def furnish(house: House) -> tuple[Sequence[Part], Sequence[Panel]]:
     facts = {"version": __version__, "standalone": house.standalone}
     parts: list[Part] = [trail, Presence(site.catalog.record, site.now, facts, trail.settle), mirroring]
     panels: list[Panel] = [AuditPanel(site, trail), RetentionPanel(site)]
+    means = Means(lambda: site.config, lambda: site.settings.decrypt, site.now)
+    parts.append(Notices(site.catalog, means))
+    panels.append(NotifyPanel(site, means))
     if not house.standalone:
         slots = Slots(site, house.queue)
         parts += [Timekeeper(site, slots), DailyRetention(site)]
