@@ -18,6 +18,7 @@ from vya_backupd.client.commands import (
     backups,
     config,
     credentials,
+    notify,
     operations,
     restore,
     retention,
@@ -52,6 +53,7 @@ def build() -> typer.Typer:
         audit,
         retention,
         schedule,
+        notify,
     ):
         module.register(app)
     return app
