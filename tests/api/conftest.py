@@ -20,6 +20,7 @@ import aiohttp
 import pytest
 
 from tests.api.service import RecordedService
+from tests.waiting import PATIENCE
 from vya_backupd.api.access import Access
 from vya_backupd.api.control import control_app
 from vya_backupd.api.listen import Site, bind_tcp, bind_unix
@@ -27,7 +28,7 @@ from vya_backupd.api.public import public_app
 
 _ASK = """
 import socket, sys
-s = socket.socket(socket.AF_UNIX); s.settimeout(10)
+s = socket.socket(socket.AF_UNIX); s.settimeout(100)
 try:
     s.connect(sys.argv[1])
 except PermissionError:
@@ -57,7 +58,7 @@ class Control:
         extra = ["--groups", ",".join(map(str, groups))] if groups else ["--clear-groups"]
         argv = ["setpriv", "--reuid", str(uid), "--regid", str(gid), *extra, sys.executable, "-c", _ASK]
         child = await asyncio.to_thread(
-            subprocess.run, [*argv, str(self.path), method, route], capture_output=True, check=False, timeout=20
+            subprocess.run, [*argv, str(self.path), method, route], capture_output=True, check=False, timeout=PATIENCE
         )
         if child.returncode:
             pytest.skip(f"{sys.executable} does not run as another user here: {child.stderr.decode()[-200:]}")

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.api.conftest import Control
+from tests.waiting import PATIENCE, soon
 from vya_backupd.api import lines
 from vya_backupd.model.operation import OperationKind
 
@@ -24,9 +25,7 @@ def actor() -> str:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)
+    await soon(condition)
 
 
 async def test_requests_reach_the_service_with_their_actor(control: Control) -> None:
@@ -137,7 +136,7 @@ async def test_stopping_the_site_ends_watches_within_seconds(start_control: Any)
     async with start_control() as running:
         answer = await running.session.get("http://daemon/v1/operations/o1/watch")
         await answer.content.readline()
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(PATIENCE):  # the watch itself has no end
             await running.site.stop()
         answer.close()
         assert running.service.watch_closed == 1

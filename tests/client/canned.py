@@ -15,6 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.waiting import PATIENCE
 from vya_backupd.errors import NotFoundError, VyaError
 from vya_backupd.operations.requests import BackupRequest, RestoreRequest, VerifyRequest
 
@@ -101,11 +102,11 @@ class CannedDaemon:
 
     def start(self) -> None:
         self._thread.start()
-        assert self._up.wait(10)
+        assert self._up.wait(PATIENCE)
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(PATIENCE)
         assert not self._thread.is_alive()
 
     def runs(self, *records: Any, final: dict[str, Any]) -> None:

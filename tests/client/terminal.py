@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.waiting import PATIENCE
+
 VYACTL = str(Path(sys.executable).parent / "vyactl")
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -39,7 +41,7 @@ class Terminal:
     def raw(self) -> str:
         return self._raw
 
-    def expect(self, pattern: str, *, seconds: float = 20) -> re.Match[str]:
+    def expect(self, pattern: str, *, seconds: float = PATIENCE) -> re.Match[str]:
         deadline = time.monotonic() + seconds
         while not (found := re.search(pattern, self.text)):
             assert self._read(deadline), f"{pattern!r} did not appear in:\n{self.text}"
@@ -51,7 +53,7 @@ class Terminal:
     def interrupt(self) -> None:
         os.kill(self._process.pid, signal.SIGINT)
 
-    def wait(self, seconds: float = 20) -> int:
+    def wait(self, seconds: float = PATIENCE) -> int:
         deadline = time.monotonic() + seconds
         while self._read(deadline):
             pass

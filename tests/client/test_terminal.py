@@ -14,6 +14,7 @@ import pytest
 
 from tests.client.canned import CannedDaemon, backup, operation, progress, result, step
 from tests.client.terminal import VYACTL, Terminal
+from tests.waiting import PATIENCE
 
 MIB = 1 << 20
 
@@ -43,7 +44,7 @@ def test_progress_is_redrawn_with_bytes_rate_share_and_time_left(daemon: CannedD
 def test_in_a_pipe_progress_is_plain_lines_on_stderr(daemon: CannedDaemon) -> None:
     daemon.runs(progress(100 * MIB, 1000 * MIB), final=result(backups=[backup()]))
     ran = subprocess.run(
-        [VYACTL, "--socket", daemon.socket_path, "backup"], capture_output=True, text=True, timeout=30, check=True
+        [VYACTL, "--socket", daemon.socket_path, "backup"], capture_output=True, text=True, timeout=PATIENCE, check=True
     )
     assert "\x1b" not in ran.stdout + ran.stderr
     assert ran.stderr.splitlines()[0] == "prod-pg/shop: dump, 100 MiB, 10% of 0.98 GiB"
@@ -80,7 +81,7 @@ def test_leaving_in_json_names_the_operation_on_stdout(daemon: CannedDaemon) -> 
         assert "dump" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
         out = process.stdout.read()
-        assert process.wait(20) == 130
+        assert process.wait(PATIENCE) == 130
     never.set()
     assert json.loads(out) == {"operation": {"id": "op-1", "state": "running"}}
 
@@ -98,13 +99,13 @@ def test_a_reader_that_goes_away_is_no_traceback(daemon: CannedDaemon) -> None:
         process.stdout.readline()
         process.stdout.close()
         assert "Traceback" not in process.stderr.read()
-        assert process.wait(20) in {0, 1}
+        assert process.wait(PATIENCE) in {0, 1}
 
 
 @pytest.mark.parametrize("program", ["vyactl", "vya-backupdb"])
 def test_both_names_are_the_same_program(program: str) -> None:
     path = Path(VYACTL).with_name(program)
-    ran = subprocess.run([path, "--help"], capture_output=True, text=True, timeout=30, check=True)
+    ran = subprocess.run([path, "--help"], capture_output=True, text=True, timeout=PATIENCE, check=True)
     assert f"Usage: {program} [OPTIONS] COMMAND" in ran.stdout
     assert "catalog" in ran.stdout
 
@@ -115,7 +116,7 @@ def test_the_other_name_is_used_in_advice(daemon: CannedDaemon) -> None:
         [Path(VYACTL).with_name("vya-backupdb"), "--socket", daemon.socket_path, "backup", "--no-wait"],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
         check=True,
     )
     assert "vya-backupdb operations watch op-1" in ran.stderr
@@ -126,7 +127,7 @@ def test_help_takes_less_than_half_a_second_of_work() -> None:
     spans = []
     for _ in range(3):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([VYACTL, "--help"], capture_output=True, timeout=30, check=True)
+        subprocess.run([VYACTL, "--help"], capture_output=True, timeout=PATIENCE, check=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         spans.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert 0 < min(spans) < 0.5
@@ -136,7 +137,7 @@ def test_help_imports_no_network_no_database_and_no_daemon() -> None:
     """What makes a start slow, by name: a regression shows here before it can be felt."""
     code = "import sys; from vya_backupd.client.main import run; run(['--help']); print(*sorted(sys.modules), file=sys.stderr)"
     ran = subprocess.run(
-        [Path(VYACTL).with_name("python"), "-c", code], capture_output=True, text=True, timeout=30, check=True
+        [Path(VYACTL).with_name("python"), "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=True
     )
     modules = set(ran.stderr.split())
     assert not modules & {"aiohttp", "sqlalchemy", "pydantic", "asyncio", "rich.console", "cryptography"}
@@ -151,7 +152,9 @@ def test_output_that_cannot_show_a_name_is_no_crash(daemon: CannedDaemon) -> Non
     daemon.answers["GET", "/v1/backups"] = {"backups": [backup(database="東京")]}
     env = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     command = [VYACTL, "--socket", str(daemon.socket_path), "backups", "list"]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True, env=env)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True, env=env)
     assert r"\u6771\u4eac" in ran.stdout
-    ran = subprocess.run([*command, "-o", "json"], capture_output=True, text=True, timeout=30, check=True, env=env)
+    ran = subprocess.run(
+        [*command, "-o", "json"], capture_output=True, text=True, timeout=PATIENCE, check=True, env=env
+    )
     assert json.loads(ran.stdout)["backups"][0]["database"] == "東京"

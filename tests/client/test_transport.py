@@ -15,6 +15,7 @@ import pytest
 
 from tests.client.canned import CannedDaemon, result
 from tests.client.conftest import Vyactl
+from tests.waiting import PATIENCE
 from vya_backupd.client.main import run
 from vya_backupd.client.transport import ControlClient
 from vya_backupd.errors import DeniedError, UnreachableError, UsageError, VyaError
@@ -66,7 +67,7 @@ def _speaking(path: Path, answer: bytes | None) -> Iterator[str]:
             with peer:
                 peer.recv(65536)
                 if answer is None:
-                    quiet.wait(20)
+                    quiet.wait(PATIENCE)
                 else:
                     peer.sendall(answer)
 
@@ -76,7 +77,7 @@ def _speaking(path: Path, answer: bytes | None) -> Iterator[str]:
             yield str(path)
         finally:
             quiet.set()
-            thread.join(10)
+            thread.join(PATIENCE)
 
 
 @pytest.mark.parametrize(

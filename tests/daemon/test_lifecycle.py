@@ -10,12 +10,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.waiting import PATIENCE
 from vya_backupd.daemon.lock import StateLock
 from vya_backupd.daemon.notify import Notifier
 from vya_backupd.errors import BusyError, ConfigError
@@ -45,7 +45,7 @@ class Daemon:
         self.process.send_signal(number)
 
     def wait(self) -> int:
-        return self.process.wait(10)
+        return self.process.wait(PATIENCE)
 
 
 @contextlib.contextmanager
@@ -90,14 +90,12 @@ def test_work_that_does_not_let_itself_be_aborted_is_left_behind(tmp_path: Path)
 
 
 def test_a_second_signal_kills(tmp_path: Path) -> None:
-    with daemon(tmp_path, "60", "busy") as program:
+    with daemon(tmp_path, "3600", "busy") as program:
         program.line("ready")
         program.signal(signal.SIGTERM)
         program.line("drain")
-        began = time.monotonic()
         program.signal(signal.SIGINT)
         assert program.wait() == 128 + signal.SIGINT
-        assert time.monotonic() - began < 5
     with StateLock(tmp_path):
         pass
 
@@ -161,7 +159,7 @@ def test_the_service_manager_hears_every_phase(tmp_path: Path, abstract: bool) -
     name = f"@vya-test-{secrets.token_hex(8)}" if abstract else str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind("\0" + name[1:] if abstract else name)
-        manager.settimeout(10)
+        manager.settimeout(PATIENCE)
         with daemon(tmp_path, "30", NOTIFY_SOCKET=name, WATCHDOG_USEC="200000", WATCHDOG_PID="") as program:
             heard: list[str] = []
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tests.waiting import PATIENCE
 from vya_backupd.catalog.catalog import Catalog
 from vya_backupd.daemon.queue import OperationQueue
 from vya_backupd.errors import ServerError
@@ -43,7 +44,7 @@ async def test_a_stop_leaves_everything_on_record(tmp_path: Path) -> None:
     catalog, handler = Catalog(f"sqlite+aiosqlite:///{tmp_path}/catalog.db"), Backup()
     await catalog.open()
     queue = queue_on(catalog, handler)
-    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
         group.create_task(queue.run())
         running = await queue.submit(OperationKind.BACKUP, {}, "me(1)")
         waiting = await queue.submit(OperationKind.BACKUP, {}, "me(1)")

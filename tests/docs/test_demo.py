@@ -7,11 +7,13 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import StartServer
+from tests.waiting import PATIENCE
 from vya_backupd.testing import compare, sample
 from vya_backupd.testing.demo import Stage
 from vya_backupd.testing.servers import PrivateServer
@@ -28,8 +30,7 @@ def folder(tmp_path: Path) -> Path:
     """A temporary folder with a short path that everybody may enter, as the system's own."""
     for each in (tmp_path, *tmp_path.parents[:2]):
         each.chmod(0o755)
-    short = Path(f"/tmp/vya-t{os.getpid()}")
-    short.mkdir()
+    short = Path(tempfile.mkdtemp(prefix="vya-t", dir="/tmp"))
     short.chmod(0o1777)
     return short
 
@@ -37,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.slow
 def test_every_check_of_the_demo_passes(folder: Path) -> None:
     try:
-        done = subprocess.run(DEMO, env=_environment(folder), capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(DEMO, env=_environment(folder), capture_output=True, text=True, timeout=900, check=False)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         passed = re.search(r"^(\d+) of (\d+) checks passed", done.stdout, re.MULTILINE)
         assert passed is not None
@@ -62,7 +63,7 @@ def test_ctrl_c_stops_and_removes_all_that_was_started(folder: Path) -> None:
         for _ in range(2):  # people press it twice
             os.killpg(demo.pid, signal.SIGINT)
         demo.stdout.read()
-        assert demo.wait(60) == 128 + signal.SIGINT
+        assert demo.wait(PATIENCE) == 128 + signal.SIGINT
     assert list(folder.iterdir()) == []
     folder.rmdir()
     assert not Path(f"/proc/{daemon}").exists()

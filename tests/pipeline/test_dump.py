@@ -16,6 +16,7 @@ import pytest
 from tests.dumpfile import samples
 from tests.pipeline.conftest import TERMS, Fed, dump_text, sample_text
 from tests.pipeline.lines import LineScanner
+from tests.waiting import PATIENCE
 from vya_backupd.dumpfile.reader import describe
 from vya_backupd.dumpfile.segment import RawSegment
 from vya_backupd.errors import DumpError, StorageError, ToolError, VyaError
@@ -152,7 +153,7 @@ async def test_facts_are_stamped_when_the_header_ends(tmp_path: Path, pool: Thre
         terms = replace(TERMS, header=header)  # type: ignore[arg-type]
         task = asyncio.create_task(dump(read, sink.fileno(), LineScanner(64), pool, terms))
         os.write(write, b"a header line\n" * 8)
-        await asyncio.wait_for(stamped.wait(), 10)
+        await asyncio.wait_for(stamped.wait(), PATIENCE)
         assert not task.done()
         os.write(write, b"END\n")
         os.close(write)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.waiting import PATIENCE, soon, until
 from vya_backupd.errors import ToolError
 from vya_backupd.model.command import Command, SecretFile
 from vya_backupd.model.secret import Secret
@@ -39,15 +39,6 @@ def alive(pid: int) -> bool:
     return state != "Z"
 
 
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        await asyncio.sleep(0.01)
-    return condition()
-
-
 async def test_run_gives_output_status_and_stderr(spawner: Spawner) -> None:
     done = await spawner.run(shell("cat; echo oops >&2; exit 3"), b"hello" * 100_000)
     assert done.stdout == b"hello" * 100_000
@@ -61,7 +52,7 @@ async def test_a_signal_is_told_apart_from_a_status(spawner: Spawner) -> None:
 
 async def test_input_is_empty_unless_given(spawner: Spawner) -> None:
     async with spawner.start(shell("cat; echo end")) as process:
-        assert (await asyncio.wait_for(process.wait(), 5)).ok
+        assert (await asyncio.wait_for(process.wait(), PATIENCE)).ok
 
 
 async def test_stderr_is_kept_in_bounds_with_head_and_tail(spawner: Spawner) -> None:
@@ -75,17 +66,17 @@ async def test_stderr_is_kept_in_bounds_with_head_and_tail(spawner: Spawner) -> 
 async def test_a_stopped_child_takes_its_whole_group_along(spawner: Spawner, tmp_path: Path) -> None:
     script = f"trap '' TERM; sh -c \"trap '' TERM; echo \\$\\$ > {tmp_path}/pid; while :; do sleep 0.1; done\""
     async with spawner.start(shell(script)) as process:
-        assert await until(lambda: (tmp_path / "pid").exists() and bool((tmp_path / "pid").read_text().strip()))
+        await soon(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip())
         grandchild = int((tmp_path / "pid").read_text())
         ended = await process.stop(grace=0.2)
     assert (ended.signal, ended.stopped) == (signal.SIGKILL, True)
-    assert await until(lambda: not alive(grandchild))
+    await soon(lambda: not alive(grandchild))
 
 
 async def test_descendants_left_behind_by_a_leader_that_ends_are_killed(spawner: Spawner, tmp_path: Path) -> None:
     done = await spawner.run(shell(f"sleep 1000 >/dev/null 2>&1 & echo $! > {tmp_path}/pid"))
     assert done.exit.ok
-    assert await until(lambda: not alive(int((tmp_path / "pid").read_text())))
+    await soon(lambda: not alive(int((tmp_path / "pid").read_text())))
 
 
 async def test_cancelling_the_task_ends_the_child(spawner: Spawner) -> None:
@@ -120,6 +111,7 @@ async def test_a_missing_program_is_named(spawner: Spawner) -> None:
 
 
 async def test_pipes_carry_more_than_the_usual_and_are_closed(spawner: Spawner) -> None:
+    gc.collect()  # what earlier tests left is not to go meanwhile
     before = len(os.listdir("/proc/self/fd"))
     async with spawner.start(shell("cat"), stdin="pipe", stdout="pipe") as process:
         assert process.stdin_fd is not None
@@ -202,9 +194,9 @@ async def test_a_child_does_not_outlive_a_killed_owner(tmp_path: Path) -> None:
     assert owner.stdout is not None
     child = int(await asyncio.to_thread(owner.stdout.readline))
     # The pid is that of setpriv until it became sleep: it must be past the request for the signal.
-    assert await until(lambda: Path(f"/proc/{child}/comm").read_bytes().strip() == b"sleep")
+    await soon(lambda: Path(f"/proc/{child}/comm").read_bytes().strip() == b"sleep")
     assert alive(child)
     owner.kill()
     owner.wait()
     owner.stdout.close()
-    assert await until(lambda: not alive(child), 3.0)
+    until(lambda: not alive(child), 3.0)

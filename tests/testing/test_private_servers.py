@@ -4,13 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.waiting import until
 from vya_backupd.errors import ServerError
 from vya_backupd.testing.guard import family
 from vya_backupd.testing.servers import PrivateServer
@@ -139,12 +139,9 @@ def test_no_server_outlives_its_owner(server: PrivateServer, tmp_path: Path, end
         assert len(family(data_dir, int(pid))) >= 1
         owner.send_signal(end)
         owner.wait()
-    assert _gone_within(3.0, data_dir, int(pid))
+    until(lambda: not family(data_dir, int(pid)))
     # the guard deletes the files once the processes are gone
-    deadline = time.monotonic() + 3
-    while Path(directory).exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not Path(directory).exists()
+    until(lambda: not Path(directory).exists())
 
 
 def test_no_server_outlives_its_killed_guard(server: PrivateServer, start_server: StartServer) -> None:
@@ -153,13 +150,4 @@ def test_no_server_outlives_its_killed_guard(server: PrivateServer, start_server
     guard = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     assert b"guard.py" in Path(f"/proc/{guard}/cmdline").read_bytes()
     os.kill(guard, signal.SIGKILL)
-    assert _gone_within(3.0, str(own.data_dir), pid)
-
-
-def _gone_within(seconds: float, data_dir: str, pid: int) -> bool:
-    deadline = time.monotonic() + seconds
-    while family(data_dir, pid):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
+    until(lambda: not family(str(own.data_dir), pid))
