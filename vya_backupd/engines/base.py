@@ -54,6 +54,9 @@ class Engine(Protocol):
     ) -> Command | None:
         """Print what ``database_sql`` is made from; None where a dump needs none."""
 
+    def plain_database_sql(self, properties: Mapping[str, str]) -> tuple[str, ...]:
+        """What ``database_sql`` gives for a database that is plain (``DatabaseFacts.is_plain``), without asking a tool."""
+
     def database_sql(self, output: bytes, database: str) -> tuple[str, ...]:
         """Statements that give a database its own properties, from the output of ``properties_command``.
 

@@ -82,6 +82,10 @@ class MySQL:
         """None: a database has no properties but those that create it."""
         return None
 
+    def plain_database_sql(self, properties: Mapping[str, str]) -> tuple[str, ...]:
+        """Nothing."""
+        return ()
+
     def database_sql(self, output: bytes, database: str) -> tuple[str, ...]:
         """Nothing."""
         return ()

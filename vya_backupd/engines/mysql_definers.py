@@ -17,12 +17,6 @@ from vya_backupd.engines.mysql_sql import literal, quote
 
 PROPERTY = "definers"
 """The key among a backup's properties: a JSON list of [user, host]."""
-DEFINERS = (
-    "SELECT DEFINER FROM information_schema.VIEWS WHERE TABLE_SCHEMA = :db"
-    " UNION SELECT DEFINER FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = :db"
-    " UNION SELECT DEFINER FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = :db"
-    " UNION SELECT DEFINER FROM information_schema.EVENTS WHERE EVENT_SCHEMA = :db"
-)
 
 
 def to_property(definers: Iterable[str]) -> str:

@@ -78,6 +78,10 @@ class PostgreSQL:
         arguments = ("--format=plain", "--create", "--schema-only", "--exclude-schema=*", "--encoding=UTF8")
         return self._command(instance, database, tools.dump, arguments, server)
 
+    def plain_database_sql(self, properties: Mapping[str, str]) -> tuple[str, ...]:
+        """ALTER DATABASE ... OWNER TO, as a template."""
+        return (postgresql_properties.owner_template(sql.quote(properties["owner"])),)
+
     def database_sql(self, output: bytes, database: str) -> tuple[str, ...]:
         """Templates of ALTER DATABASE, COMMENT, GRANT, ALTER ROLE IN DATABASE and SECURITY LABEL."""
         return postgresql_properties.templates(output, database)

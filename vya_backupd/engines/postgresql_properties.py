@@ -38,6 +38,11 @@ def templates(output: bytes, database: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def owner_template(quoted_owner: str) -> str:
+    """The one statement about a database that has nothing but an owner."""
+    return f"ALTER DATABASE {{database}} OWNER TO {_escaped(quoted_owner)};"
+
+
 def applied(lines: Sequence[str], quoted_name: str) -> list[str]:
     """The statements of templates, for the database of this (quoted) name."""
     return [line.format(database=quoted_name) for line in lines]

@@ -96,7 +96,8 @@ class DatabaseFacts:
     ``properties`` are facts needed to create the database anew: PostgreSQL encoding, lc_collate, lc_ctype,
     locale_provider, locale, collation_version, ...; MySQL and MariaDB character_set, collation, definers.
     ``unresolved_views`` (MySQL and MariaDB; name, text): the server can no longer make sense of them, and dump tools
-    stop at them.
+    stop at them. ``is_plain`` (PostgreSQL): the database has no rights, settings, comments or labels of its own; only
+    its owner is to be recorded.
     """
 
     name: str
@@ -109,3 +110,4 @@ class DatabaseFacts:
     properties: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     unresolved_views: tuple[tuple[str, str], ...] = ()
+    is_plain: bool = False

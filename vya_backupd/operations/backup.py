@@ -1,9 +1,9 @@
 """Back up databases.
 
 The runbook: ask every instance what it is and which databases it has; announce one step for each database, and one for
-the globals of each instance; dump them, sequentially unless asked otherwise and never more at once than there are
-workers; report each end. A database that fails does not stop the others. An instance that does not answer is one failed
-step of its own.
+the globals of each instance; let them pass through a line, in which one is dumped at a time unless asked otherwise and
+never more at once than there are workers; report each end. A database that fails does not stop the others. An instance
+that does not answer is one failed step of its own.
 """
 
 from __future__ import annotations
@@ -11,17 +11,20 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
+from vya_backupd.engines.tools import Tool
 from vya_backupd.errors import NotFoundError, UsageError, VyaError
 from vya_backupd.model.backup import GLOBALS_NAME
 from vya_backupd.model.instance import Instance, ServerFacts
 from vya_backupd.model.operation import OperationKind, State
-from vya_backupd.operations.dumping import Dump, Dumped, Dumper
+from vya_backupd.operations.dumping import Dumped, Dumper
+from vya_backupd.operations.line import Line
+from vya_backupd.operations.looking import Dump
 from vya_backupd.operations.prune import after_backup
 from vya_backupd.operations.requests import BackupRequest
 from vya_backupd.operations.site import Site, nearest
@@ -66,11 +69,8 @@ class BackupHandler:
         )
         for each in failed:
             await work.step_finished(each.instance.id, EVERYTHING, State.FAILED, error=each.error)
-        if request.parallel:
-            await self._run_parallel(work, jobs, request.workers or self._site.config.backup.workers)
-        else:
-            for job in jobs:
-                await self._run_one(work, job)
+        workers = (request.workers or self._site.config.backup.workers) if request.parallel else 1
+        await self._run_all(work, jobs, Line(workers))
         await after_backup(self._site, work, request)
         return {"dry_run": True} if self._is_dry(request) else {}
 
@@ -115,45 +115,82 @@ class BackupHandler:
         level = request.compression_level or self._site.config.backup.compression_level
         return [Dump(surveyed.instance, surveyed.server, name, level, self._is_dry(request)) for name in names]
 
-    async def _run_parallel(self, work: Work, jobs: Sequence[Dump], workers: int) -> None:
-        limit = asyncio.Semaphore(workers)
+    async def _run_all(self, work: Work, jobs: Sequence[Dump], line: Line) -> None:
+        tools = _Tools(self._site)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for job in jobs:
+                    await line.flight.acquire()
+                    task = group.create_task(
+                        self._run_one(work, job, line, tools), name=f"backup {job.instance.id}/{job.database}"
+                    )
+                    task.add_done_callback(lambda _: line.flight.release())
+        except BaseExceptionGroup as group_error:
+            raise _first(group_error) from None
 
-        async def one(job: Dump) -> None:
-            async with limit:
-                await self._run_one(work, job)
-
-        async with asyncio.TaskGroup() as group:
-            for job in jobs:
-                group.create_task(one(job), name=f"backup {job.instance.id}/{job.database}")
-
-    async def _run_one(self, work: Work, job: Dump) -> None:
+    async def _run_one(self, work: Work, job: Dump, line: Line, tools: _Tools) -> None:
         """One step, to its end or failure; only cancellation leaves through here."""
         where = (job.instance.id, job.database)
-        async with self._site.dumps:
-            await work.step_started(*where)
-            try:
-                done = await self._attempts(work, job)
-            except VyaError as error:
-                await work.step_finished(*where, State.FAILED, error=error.at(*where))
-                return
+        begun = False
+
+        async def begin() -> None:
+            nonlocal begun
+            if not begun:
+                begun = True
+                await work.step_started(*where)
+
+        try:
+            done = await self._attempts(work, job, line, tools, begin)
+        except VyaError as error:
+            await work.step_finished(*where, State.FAILED, error=error.at(*where))
+            return
         await work.step_finished(*where, State.SUCCEEDED, backup_id=done.backup_id, detail=done.detail)
         if done.backup_id and self._site.config.backup.verify_integrity and self._site.submit is not None:
             # An operation of its own: reading back is no part of the backup's time, and its failure is not the backup's.
             await self._site.submit(OperationKind.VERIFY, {"backup_id": done.backup_id})
 
-    async def _attempts(self, work: Work, job: Dump) -> Dumped:
+    async def _attempts(
+        self, work: Work, job: Dump, line: Line, tools: _Tools, begin: Callable[[], Awaitable[None]]
+    ) -> Dumped:
         settings = self._site.config.backup
         budget = retry.Budget(settings.attempts, settings.retry_wait.total_seconds())
         for attempt in itertools.count(1):
             try:
-                return await Dumper(self._site, work, job).run()
+                dumper = Dumper(self._site, work, job, tools.installed)
+                return await dumper.run(line.looking, lambda: line.turn(self._site.dumps, begin))
             except VyaError as error:
+                tools.forget()
                 decision = retry.decide(error, attempt, budget, roll=random.random())  # noqa: S311 - spreads load
                 if not decision.again:
                     raise
                 _log.warning("backup.retry", instance=job.instance.id, database=job.database, reason=decision.reason)
             await asyncio.sleep(decision.delay)
         raise AssertionError  # pragma: no cover - the count does not end
+
+
+class _Tools:
+    """The tools of this machine, looked for once for many databases, and again after a failure."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._found: Sequence[Tool] | None = None
+
+    async def installed(self) -> Sequence[Tool]:
+        """All of them. Raises ToolError as ``ToolFinder``."""
+        if self._found is None:
+            self._found = await self._site.tools.installed_tools()
+        return self._found
+
+    def forget(self) -> None:
+        """Look anew the next time."""
+        self._found = None
+
+
+def _first(error: BaseException) -> BaseException:
+    """What made a group of tasks end."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _only(surveyed: Sequence[_Surveyed], wanted: Sequence[str], *, resumed: bool) -> list[_Surveyed]:

@@ -1,8 +1,9 @@
 """Dump one database and publish the result; or the globals of an instance.
 
-The runbook: look at the database; see that there is room; open a partial file; let the tool dump into it; ask, in this
-order, how the tool ended, whether the stream was a whole dump, and whether every table that the server had before and
-after is in it; only then publish; then record. Whatever fails first is what is reported, and the partial file goes.
+The runbook: look at the database; wait for its turn; see that there is room; open a partial file; let the tool dump into
+it; ask, in this order, how the tool ended, whether the stream was a whole dump, and whether every table that the server
+had before and after is in it; only then, the turn being over, publish; then record. Whatever fails first is what is
+reported, and the partial file goes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import asyncio
 import contextlib
 import os
 import secrets
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -20,17 +22,16 @@ from typing import Any
 from vya_backupd import faults
 from vya_backupd.config.schema import Config
 from vya_backupd.engines.base import Engine
-from vya_backupd.engines.registry import engine_for
 from vya_backupd.engines.scanner import SEGMENT_SIZE, Scanner
-from vya_backupd.engines.tools import Toolset
 from vya_backupd.errors import DumpError, ToolError, VyaError
-from vya_backupd.model.backup import GLOBALS_NAME, BackupFacts, BackupType, StoredBackup
+from vya_backupd.model.backup import BackupFacts, BackupType, StoredBackup
 from vya_backupd.model.command import Command
 from vya_backupd.model.event import Event
-from vya_backupd.model.instance import DatabaseFacts, EngineKind, Instance, ServerFacts
+from vya_backupd.model.instance import EngineKind
 from vya_backupd.model.operation import Progress
-from vya_backupd.operations.room import check_room
+from vya_backupd.operations.looking import Dump, InstalledTools, Look, look, refuse_lacking_tables
 from vya_backupd.operations.site import Site
+from vya_backupd.operations.unbroken import to_its_end
 from vya_backupd.operations.work import Work
 from vya_backupd.pipeline.dump import DumpResult, DumpTerms, dump
 from vya_backupd.policy.naming import Subject
@@ -40,21 +41,8 @@ from vya_backupd.storage import Partial
 _LAST_WORDS = 5.0
 """Seconds that a tool has to end by itself after its stream was found wanting."""
 
-
-@dataclass(frozen=True, slots=True)
-class Dump:
-    """One database to dump, or ``GLOBALS_NAME``."""
-
-    instance: Instance
-    server: ServerFacts
-    database: str
-    level: int
-    dry_run: bool = False
-
-    @property
-    def type(self) -> BackupType:
-        """What kind of backup it makes."""
-        return BackupType.GLOBALS if self.database == GLOBALS_NAME else BackupType.FULL
+Turn = Callable[[], AbstractAsyncContextManager[None]]
+"""What is held while the tool runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,55 +56,45 @@ class Dumped:
 class Dumper:
     """One attempt at one dump."""
 
-    def __init__(self, site: Site, work: Work, job: Dump) -> None:
+    def __init__(self, site: Site, work: Work, job: Dump, installed: InstalledTools) -> None:
         self._site = site
         self._work = work
         self._job = job
-        self._engine: Engine = engine_for(job.instance.kind)
+        self._installed = installed
+        self._engine: Engine = job.engine
         self._config: Config = site.config
         self._id = new_backup_id(site.now())
         self._expected = 0
+        self._expected_size = 0
         self._phase = "probing"
         self._warnings: list[str] = []
-        self._unresolved: tuple[tuple[str, str], ...] = ()
 
-    async def run(self) -> Dumped:
+    async def run(self, looking: asyncio.Semaphore, turn: Turn) -> Dumped:
         """Do it.
 
         Raises:
             VyaError: whatever failed first.
         """
-        job = self._job
-        tools = self._engine.find_tools(job.server, await self._site.tools.installed_tools())
-        before = None if job.type is BackupType.GLOBALS else await self._site.probe.database(job.instance, job.database)
-        self._warnings += [*job.server.warnings, *(before.warnings if before else ())]
-        self._unresolved = before.unresolved_views if before else ()
-        last = await self._site.catalog.backups.last_size(job.instance.id, job.database)
-        self._expected = last.raw_size_bytes if last else 0
-        room = check_room(self._site, last.size_bytes if last else None, before)
-        if job.dry_run:
-            return Dumped(None, self._would_do(tools, before, room))
-        facts = await self._facts(tools, before)
-        faults.point("backup.probed")
-        stored = await self._write(tools, before, facts)
+        async with looking:
+            found = await look(self._site, self._job, self._installed)
+        async with contextlib.AsyncExitStack() as held:
+            await held.enter_async_context(turn())
+            if found.is_stale:
+                found = await look(self._site, self._job, self._installed)
+            if self._job.dry_run:
+                return Dumped(None, found.would_do(self._site, self._job))
+            found.room(self._site)
+            stored = await self._write(found, self._facts(found), held)
         detail = {"size_bytes": stored.manifest.size_bytes, "warnings": list(stored.manifest.warnings)}
         return Dumped(stored.id, detail)
 
-    def _would_do(self, tools: Toolset, before: DatabaseFacts | None, room: int) -> dict[str, Any]:
-        return {
-            "dry_run": True,
-            "tool": tools.dump.label,
-            "server": self._job.server.version_text,
-            "size_on_server_bytes": before.size_bytes if before else None,
-            "tables_count": len(before.tables) if before else None,
-            "space_wanted_bytes": room,
-            "warnings": list(self._warnings),
-        }
-
-    async def _facts(self, tools: Toolset, before: DatabaseFacts | None) -> BackupFacts:
+    def _facts(self, found: Look) -> BackupFacts:
         """Everything but the snapshot's time, which the dump itself tells."""
         job = self._job
-        tool = tools.globals_dump if job.type is BackupType.GLOBALS else tools.dump
+        self._warnings += found.warnings
+        self._expected = found.last.raw_size_bytes if found.last else 0
+        self._expected_size = found.likely_size
+        tool = found.tools.globals_dump if job.type is BackupType.GLOBALS else found.tools.dump
         started = self._site.now()
         return BackupFacts(
             id=self._id,
@@ -130,38 +108,25 @@ class Dumper:
             server_version=".".join(map(str, job.server.version)),
             tool=tool.label if tool else f"SQL of VYA BackupDB for {job.instance.kind}",
             compression_level=job.level,
-            properties=dict(before.properties) if before else {},
-            database_sql=await self._database_sql(tools) if before else (),
+            properties=dict(found.before.properties) if found.before else {},
+            database_sql=found.database_sql,
             run=self._work.operation.key or self._work.operation.id,
         )
 
-    async def _database_sql(self, tools: Toolset) -> tuple[str, ...]:
-        job = self._job
-        command = self._engine.properties_command(job.instance, job.database, tools, job.server)
-        if command is None:
-            if job.instance.kind is EngineKind.POSTGRESQL:
-                self._warnings.append(
-                    "pg_dump prints no properties of a database whose name has a line break:"
-                    " its settings, rights and comment are not in this backup"
-                )
-            return ()
-        done = await self._site.spawner.run(command, timeout=self._config.backup.stall_timeout.total_seconds())
-        if not done.exit.ok:
-            raise self._classified(command, done.exit)
-        return self._engine.database_sql(done.stdout, job.database)
-
-    async def _write(self, tools: Toolset, before: DatabaseFacts | None, facts: BackupFacts) -> StoredBackup:
-        """From the partial file to the record in the catalog."""
+    async def _write(self, found: Look, facts: BackupFacts, held: contextlib.AsyncExitStack) -> StoredBackup:
+        """From the partial file to the record in the catalog; ``held`` is let go between dump and publishing."""
+        faults.point("backup.probed")
         partial = await self._site.store.new_partial(self._id)
         try:
-            result = await self._dump(tools, facts, partial.fd)
-            if before is not None:
-                await self._check_tables(before, result)
+            result = await self._dump(found, facts, partial.fd)
+            if found.before is not None:
+                await refuse_lacking_tables(self._site, self._job, found.before, result.tables)
             faults.point("backup.dumped")
+            await held.aclose()
             self._phase = "publishing"
             self._tell(result.raw_size, result.size)
             path = self._path(result.facts)
-            return await _to_its_end(self._publish(partial, path, result))
+            return await to_its_end(self._publish(partial, path, result))
         except BaseException:
             # The first failure is what counts; a leftover that cannot be removed now is swept at the next start.
             with contextlib.suppress(VyaError, OSError):
@@ -195,27 +160,26 @@ class Dumper:
 
     # the dump itself
 
-    async def _dump(self, tools: Toolset, facts: BackupFacts, sink: int) -> DumpResult:
+    async def _dump(self, found: Look, facts: BackupFacts, sink: int) -> DumpResult:
         self._phase = "dumping"
-        if self._job.type is BackupType.FULL:
-            lock_wait = int(self._config.backup.lock_wait_timeout.total_seconds())
-            job = self._job
-            command = self._engine.dump_command(
-                job.instance,
-                job.database,
-                tools,
-                job.server,
-                lock_wait=lock_wait,
-                leave_out=[view for view, _ in self._unresolved],
-            )
-            want_hash = self._config.storage.metadata.include_schema_hash
-            scanner = self._engine.scanner(
-                SEGMENT_SIZE, want_hash=want_hash, database=job.database, left_out=self._unresolved
-            )
-            return await self._run_tool(command, scanner, facts, sink)
-        return await self._dump_globals(tools, facts, sink)
+        job = self._job
+        if job.type is BackupType.GLOBALS:
+            return await self._dump_globals(found, facts, sink)
+        command = self._engine.dump_command(
+            job.instance,
+            job.database,
+            found.tools,
+            job.server,
+            lock_wait=int(self._config.backup.lock_wait_timeout.total_seconds()),
+            leave_out=[view for view, _ in found.unresolved],
+        )
+        want_hash = self._config.storage.metadata.include_schema_hash
+        scanner = self._engine.scanner(
+            SEGMENT_SIZE, want_hash=want_hash, database=job.database, left_out=found.unresolved
+        )
+        return await self._run_tool(command, scanner, facts, sink)
 
-    async def _dump_globals(self, tools: Toolset, facts: BackupFacts, sink: int) -> DumpResult:
+    async def _dump_globals(self, found: Look, facts: BackupFacts, sink: int) -> DumpResult:
         if self._job.instance.kind is not EngineKind.POSTGRESQL:
             script = await self._site.probe.globals_script(self._job.instance)
             async with _pipe_of(script) as fd:
@@ -223,7 +187,7 @@ class Dumper:
         passwords = self._job.server.is_superuser
         if not passwords:
             self._warnings.append("the account may not read password hashes: roles are backed up without passwords")
-        command = self._engine.globals_command(self._job.instance, tools, passwords=passwords)
+        command = self._engine.globals_command(self._job.instance, found.tools, passwords=passwords)
         if command is None:
             raise ToolError("there is no way to dump the globals of this server", code="tool_missing")
         return await self._run_tool(command, self._engine.globals_scanner(SEGMENT_SIZE), facts, sink)
@@ -247,20 +211,18 @@ class Dumper:
         return result
 
     async def _raise_if_tool_failed(self, command: Command, process: Process) -> None:
-        ended = await process.wait()
+        ended: Exit = await process.wait()
         if not ended.ok:
-            raise self._classified(command, ended)
-
-    def _classified(self, command: Command, ended: Exit) -> VyaError:
-        return self._engine.classify(command.name, ended.returncode, ended.signal, ended.stderr).at(
-            self._job.instance.id, self._job.database
-        )
+            raise self._engine.classify(command.name, ended.returncode, ended.signal, ended.stderr).at(
+                self._job.instance.id, self._job.database
+            )
 
     async def _pump(self, fd: int, scanner: Scanner, facts: BackupFacts, sink: int) -> DumpResult:
         terms = DumpTerms(
-            header=lambda: _stamped(facts, self._site.now()),
+            header=lambda: replace(facts, taken_at=self._site.now()),
             now=self._site.now,
             level=self._job.level,
+            expected_size=self._expected_size,
             warnings=lambda: tuple(dict.fromkeys(self._warnings)),
             algorithm=self._config.storage.checksums.algorithm,
             watch=self._tell,
@@ -274,40 +236,10 @@ class Dumper:
             Progress(self._work.operation.id, job.instance.id, job.database, self._phase, raw, self._expected, written)
         )
 
-    async def _check_tables(self, before: DatabaseFacts, result: DumpResult) -> None:
-        """Every table that was there before and after must be in the dump; one that came or went meanwhile may be."""
-        if set(before.tables) <= result.tables:
-            return
-        after = await self._site.probe.database(self._job.instance, self._job.database)
-        missing = sorted((set(before.tables) & set(after.tables)) - result.tables)
-        if missing:
-            shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-            raise DumpError(
-                f"the dump lacks tables that the server has: {shown}",
-                code="dump_lacks_tables",
-                hint="Can the backup account see them? Grant it SELECT, or leave the database out.",
-            )
-
-
-def _stamped(facts: BackupFacts, taken_at: datetime) -> BackupFacts:
-    return replace(facts, taken_at=taken_at)
-
 
 def new_backup_id(now: datetime) -> str:
     """Sorts by time; short enough to type; no two are alike."""
     return f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
-
-
-async def _to_its_end(publishing: Coroutine[Any, Any, StoredBackup]) -> StoredBackup:
-    """Wait for it even when we are cancelled; then the cancellation goes on, and the backup stands."""
-    task = asyncio.ensure_future(publishing)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        while not task.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([task])
-        raise
 
 
 @contextlib.asynccontextmanager

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from vya_backupd.engines.globals import GlobalsTarget
-from vya_backupd.engines.mysql_definers import DEFINERS, PROPERTY, to_property
+from vya_backupd.engines.mysql_definers import PROPERTY, to_property
 from vya_backupd.engines.mysql_globals import SYSTEM_ACCOUNTS, Account, quoted_account, script, with_certificate
 from vya_backupd.engines.mysql_sql import quote
 from vya_backupd.engines.tools import parse_numbers
@@ -61,35 +61,47 @@ async def facts(session: Session, name: str, vendor: EngineKind) -> DatabaseFact
         name=name,
     )
     routines = await session.rows(
-        "SELECT ROUTINE_NAME, ROUTINE_DEFINITION IS NULL FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = :name",
+        "SELECT ROUTINE_NAME, ROUTINE_DEFINITION IS NULL, DEFINER FROM information_schema.ROUTINES"
+        " WHERE ROUTINE_SCHEMA = :name",
         name=name,
     )
-    triggers = await session.value(
-        "SELECT COUNT(*) FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = :name", name=name
+    triggers = await session.rows(
+        "SELECT DEFINER FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = :name", name=name
     )
-    events = await session.value("SELECT COUNT(*) FROM information_schema.EVENTS WHERE EVENT_SCHEMA = :name", name=name)
-    unresolved = await _unresolved(session, name, [str(table) for table, kind, *_ in tables if kind == "VIEW"])
+    events = await session.rows("SELECT DEFINER FROM information_schema.EVENTS WHERE EVENT_SCHEMA = :name", name=name)
+    views = [str(table) for table, kind, *_ in tables if kind == "VIEW"]
+    base = frozenset(str(table) for table, kind, *_ in tables if kind not in ("VIEW", "SYSTEM VIEW"))
+    definers = {str(row[-1]) for row in (*routines, *triggers, *events, *await _view_definers(session, name, views))}
+    unresolved = await _unresolved(session, name, views)
     left_out = [f"the server cannot resolve view {view!r}: only its text is in the backup" for view, _ in unresolved]
     return DatabaseFacts(
         name=name,
         unresolved_views=unresolved,
         size_bytes=sum(int(size) for *_, size in tables),
-        tables=tuple(sorted(str(table) for table, kind, *_ in tables if kind not in ("VIEW", "SYSTEM VIEW"))),
-        views_count=sum(kind == "VIEW" for _, kind, *_ in tables),
+        tables=tuple(sorted(base)),
+        views_count=len(views),
         procedures_count=len(routines),
-        triggers_count=int(triggers),
-        events_count=int(events),
-        properties=await _properties(session, name, vendor),
+        triggers_count=len(triggers),
+        events_count=len(events),
+        properties=await _properties(session, name, vendor, definers),
         warnings=(
             *_warnings(tables, routines),
             *left_out,
-            *await _short_floats(session, name),
+            *await _short_floats(session, name, base),
             *await _missing_rights(session, name),
         ),
     )
 
 
-async def _properties(session: Session, name: str, vendor: EngineKind) -> dict[str, str]:
+async def _view_definers(session: Session, name: str, views: Sequence[str]) -> list[Row]:
+    """Asked only where there are views: MariaDB opens every table of the database for it."""
+    if not views:
+        return []
+    sql = "SELECT DISTINCT DEFINER FROM information_schema.VIEWS WHERE TABLE_SCHEMA = :name"
+    return await session.rows(sql, name=name)
+
+
+async def _properties(session: Session, name: str, vendor: EngineKind, definers: Iterable[str]) -> dict[str, str]:
     extra = {EngineKind.MYSQL: ("encryption", "DEFAULT_ENCRYPTION"), EngineKind.MARIADB: ("comment", "SCHEMA_COMMENT")}
     key, column = extra[vendor]
     # The column came with MySQL 8.0.16 and MariaDB 10.5; SELECT * gives what there is.
@@ -102,19 +114,19 @@ async def _properties(session: Session, name: str, vendor: EngineKind) -> dict[s
             name=name,
         )
     )[0]
-    definers = to_property(str(each) for (each,) in await session.rows(DEFINERS, db=name))
-    named = zip(("character_set", "collation", key, PROPERTY), (*row, definers), strict=True)
+    named = zip(("character_set", "collation", key, PROPERTY), (*row, to_property(definers)), strict=True)
     return {each: str(value) for each, value in named if value}
 
 
-async def _short_floats(session: Session, name: str) -> list[str]:
+async def _short_floats(session: Session, name: str, tables: Collection[str]) -> list[str]:
     """FLOAT columns: servers print six digits of the up to nine that such a number has, for dump tools as for anybody."""
+    # A join with TABLES would make MariaDB look through all databases.
     rows = await session.rows(
-        "SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS JOIN information_schema.TABLES"
-        " USING (TABLE_SCHEMA, TABLE_NAME) WHERE TABLE_SCHEMA = :name AND TABLE_TYPE <> 'VIEW' AND DATA_TYPE = 'float'",
+        "SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS"
+        " WHERE TABLE_SCHEMA = :name AND DATA_TYPE = 'float'",
         name=name,
     )
-    columns = [f"{table}.{column}" for table, column in rows]
+    columns = [f"{table}.{column}" for table, column in rows if str(table) in tables]
     return [f"FLOAT columns keep six digits in a dump, DOUBLE all of them: {listed(columns)}"] if columns else []
 
 
@@ -141,7 +153,7 @@ def _warnings(tables: Sequence[Row], routines: Sequence[Row]) -> list[str]:
     loose = [str(name) for name, kind, engine, _ in tables if kind == "BASE TABLE" and _is_loose(engine)]
     if loose:
         warnings.append(f"not transactional, may change while being dumped: {listed(loose)}")
-    if hidden := [str(name) for name, unseen in routines if unseen]:
+    if hidden := [str(name) for name, unseen, _ in routines if unseen]:
         warnings.append(f"this account may not see the bodies of routines: {listed(hidden)}")
     return warnings
 

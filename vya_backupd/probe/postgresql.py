@@ -30,6 +30,16 @@ _COUNTS = f"""
            pg_catalog.pg_database_size(pg_catalog.current_database())
 """  # noqa: S608 - constants of this module
 
+_PLAIN = """
+    SELECT datacl IS NULL AND NOT datistemplate AND datconnlimit = -1
+           AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_db_role_setting WHERE setdatabase = d.oid)
+           AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_shdescription
+                            WHERE classoid = 'pg_catalog.pg_database'::regclass AND objoid = d.oid)
+           AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_shseclabel
+                            WHERE classoid = 'pg_catalog.pg_database'::regclass AND objoid = d.oid)
+      FROM pg_catalog.pg_database d WHERE datname = pg_catalog.current_database()
+"""
+"""Whether pg_dump --create would print anything of the database beyond its owner."""
 
 _ROLES = """
     WITH here AS (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()),
@@ -88,6 +98,7 @@ async def facts(session: Session, name: str) -> DatabaseFacts:
         events_count=int(events),
         properties=properties,
         warnings=(*await _table_warnings(session, relations), *await _collation_warning(session, properties)),
+        is_plain=bool(await session.value(_PLAIN)),
     )
 
 
