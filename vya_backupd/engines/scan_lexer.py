@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import enum
 import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 _COMMENT_LOOKAHEAD = 10
@@ -38,7 +39,7 @@ class _Open:
     nested: int = 0
 
 
-class Lexer:
+class Lexer(ABC):
     """The common part: finding the next token in code, and the end of what it opened."""
 
     tokens: re.Pattern[bytes]
@@ -67,8 +68,9 @@ class Lexer:
             return token.start(), Kind.CODE
         return self._begin(token, buffer, final=final)
 
+    @abstractmethod
     def _begin(self, token: re.Match[bytes], buffer: bytes, *, final: bool) -> tuple[int, Kind]:
-        raise NotImplementedError
+        """End and kind of what begins with this token."""
 
     def _enter(self, opened: _Open, end: int) -> tuple[int, Kind]:
         self._open = opened

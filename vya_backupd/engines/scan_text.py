@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 
 from vya_backupd.dumpfile.segment import RawSegment
 from vya_backupd.engines.scan_lexer import Kind, Lexer
@@ -18,7 +19,7 @@ MAX_HEAD = 1024 * 1024
 NEWLINE = 0x0A
 
 
-class DumpScanner:
+class DumpScanner(ABC):
     """A walk through dump text. Subclasses say what is recognised on the way (``_step``)."""
 
     def __init__(self, lexer: Lexer, segment_size: int, digest: Digest, header_suffix: bytes) -> None:
@@ -66,9 +67,9 @@ class DumpScanner:
             if not (self._take_footer() if self.end_marker_seen else self._step()):
                 break
 
+    @abstractmethod
     def _step(self) -> bool:
         """Consume something; False when more text is needed first."""
-        raise NotImplementedError
 
     def _judge(self) -> None:
         """Raise unless the dump ended as a whole dump does."""
@@ -121,6 +122,7 @@ class DumpScanner:
             self._read_header(self._out.text())
             self._out.insert(self._header_suffix)
 
+    @abstractmethod
     def _read_header(self, header: bytes) -> None:
         """Learn what the header says about the rest."""
 
