@@ -8,6 +8,7 @@ This module runs in the GitHub workflow only: it has been type-checked, but mach
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -83,8 +84,9 @@ class _ContainerServer(PrivateServer):
             self._container.stop()
         super().discard()
 
+    @abstractmethod
     def _settings(self) -> list[str]:
-        raise NotImplementedError
+        """What the image's own program is called with."""
 
 
 class PostgresqlContainer(_ContainerServer, PostgresqlServer):
@@ -105,6 +107,9 @@ class MysqlFamilyContainer(_ContainerServer, MysqlFamilyServer):
 
     def _settings(self) -> list[str]:
         return [f"--{name}={value}" for name, value in self.options.settings.items()]
+
+    def _make_template(self, data_dir: Path) -> None:
+        """Nothing: the image fills its own folder."""
 
 
 def container_specs(images: str, local: list[ServerSpec]) -> Iterator[ServerSpec]:

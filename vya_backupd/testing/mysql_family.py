@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+from abc import abstractmethod
 from pathlib import Path
 
 from vya_backupd.testing.cache import server_cache
@@ -160,8 +161,9 @@ class MysqlFamilyServer(PrivateServer):
                 unfinished.rename(template)
         return template
 
+    @abstractmethod
     def _make_template(self, data_dir: Path) -> None:
-        raise NotImplementedError
+        """Fill a folder that new servers start with."""
 
 
 class MysqlServer(MysqlFamilyServer):

@@ -15,7 +15,6 @@ from __future__ import annotations
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -29,6 +28,7 @@ from vya_backupd.errors import ServerError
 from vya_backupd.testing.account import Account
 from vya_backupd.testing.certificates import Certificates
 from vya_backupd.testing.guarded import GuardedProcess
+from vya_backupd.testing.ports import ReservedPort
 
 Kind = Literal["postgresql", "mariadb", "mysql"]
 
@@ -112,7 +112,8 @@ class PrivateServer(ABC):
         self.bindir = spec.daemon.parent
         self.options = options
         self.host = "127.0.0.1"
-        self.port = free_port()
+        self._reserved = ReservedPort()
+        self.port = self._reserved.number
         self.admin_password = secrets.token_urlsafe(12)
         self.account = Account.for_servers()
         self.directory = _make_directory(self.account, tmpdir, spec.label)
@@ -219,8 +220,9 @@ class PrivateServer(ABC):
         self.start()
 
     def discard(self) -> None:
-        """Kill it and delete its files."""
+        """Kill it, delete its files and give its port away."""
         self.kill()
+        self._reserved.release()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def __enter__(self) -> Self:
@@ -267,13 +269,6 @@ class PrivateServer(ABC):
         path.touch(mode=0o600)
         path.write_text(text)
         return path
-
-
-def free_port() -> int:
-    """A loopback port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _make_directory(account: Account, tmpdir: Path | None, label: str) -> Path:
