@@ -15,6 +15,7 @@ from vya_backupd.catalog import Catalog
 from vya_backupd.config import credentials
 from vya_backupd.config.load import load
 from vya_backupd.config.schema import Config
+from vya_backupd.config.secrets_in import secret_parts, secrets_in
 from vya_backupd.dumpfile import manifest as manifests
 from vya_backupd.engines.tools import ToolRole
 from vya_backupd.errors import ConfigError
@@ -41,6 +42,7 @@ def read_settings(config_path: Path) -> Settings:
     """Configuration and credentials, read as one. Raises ConfigError."""
     config = load(config_path)
     found = credentials.read(credentials.location(config))
+    _keep_secret(config, found)
     return Settings(
         config,
         {instance.id: instance for instance in found.instances},
@@ -48,6 +50,22 @@ def read_settings(config_path: Path) -> Settings:
         {entry.id: entry for entry in found.entries},
         found.keyring.encrypt,
     )
+
+
+def _keep_secret(config: Config, found: credentials.Credentials) -> None:
+    """Have nobody write down what these files hold in secret: logins, keys, and what the configuration refers to.
+
+    A reference that leads nowhere is told by whoever needs it.
+    """
+    for instance in found.instances:
+        if instance.password:
+            register_secret(instance.password.reveal())
+    for key in found.keyring.keys:
+        register_secret(key)
+    for reference in secrets_in(config):
+        with contextlib.suppress(ConfigError):
+            for text in secret_parts(reference.reveal(found.keyring.decrypt).reveal()):
+                register_secret(text)
 
 
 async def build_site(settings: Settings, closing: contextlib.AsyncExitStack) -> Site:
@@ -140,9 +158,6 @@ def refuse_unchangeable(old: Config, new: Config) -> None:
 
 
 def configure_log(settings: Settings) -> None:
-    """Log as configured, and never the passwords of instances."""
+    """Log as configured."""
     logging = settings.config.logging
-    for instance in settings.instances.values():
-        if instance.password:
-            register_secret(instance.password.reveal())
     configure_logging(LogSettings(logging.level, logging.format, logging.output, logging.file_path))

@@ -7,7 +7,6 @@ import logging
 import os
 import stat
 import warnings
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -18,22 +17,9 @@ import structlog
 from vya_backupd.errors import ConfigError
 from vya_backupd.model.event import Event
 from vya_backupd.observe.log import LogFile, LogSettings, configure_logging, log_event
-from vya_backupd.observe.redaction import forget_secrets, register_secret
+from vya_backupd.observe.redaction import register_secret
 
-
-@pytest.fixture(autouse=True)
-def _restored() -> Iterator[None]:
-    root = logging.getLogger()
-    level = root.level
-    yield
-    for handler in list(root.handlers):
-        if getattr(handler, "is_ours", False):
-            root.removeHandler(handler)
-            handler.close()
-    root.setLevel(level)
-    logging.captureWarnings(False)
-    structlog.reset_defaults()
-    forget_secrets()
+pytestmark = pytest.mark.usefixtures("logging_restored")
 
 
 def to_file(path: Path, form: Literal["json", "text"] = "json", level: str = "INFO") -> Path:
@@ -87,6 +73,30 @@ def test_a_rotated_file_is_opened_anew(tmp_path: Path) -> None:
     log.info("two")
     assert [line["event"] for line in lines(tmp_path / "log.1")] == ["one"]
     assert [line["event"] for line in lines(path)] == ["two"]
+
+
+def test_a_file_that_was_deleted_or_emptied_is_written_on(tmp_path: Path) -> None:
+    path = to_file(tmp_path / "log")
+    log = structlog.get_logger("vya.x")
+    log.info("one")
+    path.unlink()
+    log.info("two")
+    assert [line["event"] for line in lines(path)] == ["two"]
+    os.truncate(path, 0)
+    log.info("three")
+    assert [line["event"] for line in lines(path)] == ["three"], "a hole would show where the old end was"
+
+
+def test_a_folder_that_goes_away_loses_lines_until_it_is_back(tmp_path: Path) -> None:
+    path = to_file(tmp_path / "logs" / "log")
+    log, before = structlog.get_logger("vya.x"), LogFile.lost
+    (tmp_path / "logs").rename(tmp_path / "away")
+    log.info("lost")
+    log.info("lost too")
+    assert LogFile.lost == before + 2
+    (tmp_path / "away").rename(tmp_path / "logs")
+    log.info("back")
+    assert lines(path)[-1]["event"] == "back"
 
 
 def test_configuring_again_replaces_and_a_bad_file_changes_nothing(tmp_path: Path) -> None:

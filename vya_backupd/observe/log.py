@@ -48,6 +48,9 @@ class LogFile(WatchedFileHandler):
     A line that cannot be written is counted in ``failures`` and said once on stderr; it never disturbs who logs.
     """
 
+    lost = 0
+    """Lines that no log file could take, since the process began."""
+
     def __init__(self, path: Path) -> None:
         self.failures = 0
         super().__init__(path, encoding="utf-8", errors="backslashreplace")
@@ -72,6 +75,7 @@ class LogFile(WatchedFileHandler):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, ARG002 - the name is logging's
         """Count a lost line."""
         self.failures += 1
+        LogFile.lost += 1
         if self.failures == 1:
             sys.stderr.write(f"vya-backupd: cannot write the log {self.baseFilename}: {sys.exc_info()[1]}\n")
 

@@ -25,6 +25,7 @@ PEERS: dict[str, Peer] = {
     "prometheus": Peer("prometheus", "usr/bin/prometheus"),
     "promtool": Peer("prometheus", "usr/bin/promtool"),
     "prometheus-pushgateway": Peer("prometheus-pushgateway", "usr/bin/prometheus-pushgateway"),
+    "logrotate": Peer("logrotate", "usr/sbin/logrotate"),
     "systemd-analyze": Peer("systemd", "usr/bin/systemd-analyze"),
 }
 """What the tests want, by the program's name."""
