@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vya_backupd.config.credentials import Credentials, Location
+    from vya_backupd.config.schema import Config
 
 
 @contextmanager
@@ -42,12 +43,38 @@ def _like_ctrl_c(number: int, frame: FrameType | None) -> None:
 
 
 def validate(config: str) -> dict[str, Any]:
-    """Load configuration and credentials, and count what they name. Raises ConfigError listing every mistake."""
+    """Load configuration and credentials, try the templates of mails, and count what is named.
+
+    Raises:
+        ConfigError: listing every mistake.
+    """
     from vya_backupd.config import credentials
     from vya_backupd.config.load import load
 
-    found = credentials.read(credentials.location(load(Path(config))))
-    return {"config": config, "valid": True, **_described(found)}
+    loaded = load(Path(config))
+    found = credentials.read(credentials.location(loaded))
+    described = _described(found)
+    described["warnings"] += _mail_warnings(loaded)
+    return {"config": config, "valid": True, **described}
+
+
+def _mail_warnings(config: Config) -> list[str]:
+    """What is doubtful about mails. Raises ConfigError when a template cannot be used."""
+    email = config.notifications.email
+    if not email.enabled:
+        return []
+    from vya_backupd.errors import ConfigError
+    from vya_backupd.observe.mail_text import Stationery
+
+    mistakes = list(Stationery(email.templates, config.scheduling.timezone).check())
+    if mistakes:
+        text = "\n  ".join(each.message for each in mistakes)
+        raise ConfigError(
+            f"templates of mails have mistakes:\n  {text}", code="invalid_template", hint=mistakes[0].hint
+        )
+    if email.username is not None and not email.use_tls:
+        return ["notifications.email: without use_tls, the password goes over the network as plain text"]
+    return []
 
 
 def show_config(config: str) -> dict[str, Any]:
