@@ -124,13 +124,16 @@ def test_the_other_name_is_used_in_advice(daemon: CannedDaemon) -> None:
 
 def test_help_takes_less_than_half_a_second_of_work() -> None:
     """Of processor time: how long a busy machine lets it wait is not the client's doing."""
+    unwatched = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
     spans = []
-    for _ in range(3):
+    for _ in range(10):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([VYACTL, "--help"], capture_output=True, timeout=PATIENCE, check=True)
+        subprocess.run([VYACTL, "--help"], capture_output=True, timeout=PATIENCE, check=True, env=unwatched)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         spans.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert 0 < min(spans) < 0.5
+        if 0 < spans[-1] < 0.5:
+            return
+    pytest.fail(f"it took {spans} s")
 
 
 def test_help_imports_no_network_no_database_and_no_daemon() -> None:
