@@ -19,6 +19,7 @@ A wanted server that is missing skips its tests and says how to get it; with ``V
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import uuid
 from collections.abc import Callable, Iterator
@@ -26,12 +27,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from vya_backupd.testing.discover import find_servers, missing_servers
 from vya_backupd.testing.peers import missing_peers
 from vya_backupd.testing.servers import PrivateServer, ServerSpec
 
 StartServer = Callable[..., PrivateServer]
+
+# The examples are always the same, so that a run says something of the change that it tests, and take whatever time
+# the machine gives them. VYA_EXPLORE=1 draws others.
+settings.register_profile(
+    "vya",
+    derandomize=os.environ.get("VYA_EXPLORE", "") != "1",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("vya")
 
 
 class ServerPool:
@@ -143,6 +155,12 @@ def closed_port() -> Iterator[int]:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         yield int(holder.getsockname()[1])
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C mean something to the programs under test, also where a shell started us in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> list[str]:

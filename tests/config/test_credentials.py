@@ -79,7 +79,7 @@ def test_encrypt_then_read(tmp_path: Path) -> None:
     assert CANARY not in repr(credentials.read(where))
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.text(st.characters(exclude_characters="\n\r\0", exclude_categories=["Cs"]), max_size=200))
 def test_any_password_comes_back(tmp_path: Path, password: str) -> None:
     assert passwords(credentials.read(encrypted(tmp_path, entry(password=password)))) == [password]
