@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import gzip
-import threading
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import ServerPool, _labels
 from tests.e2e.compare_mysql import Pair, assert_same, client, running_pair
+from tests.e2e.killing import staged
 from vya_backupd.engines.mysql_sql import quote
 
 NAME, COPY = "random", "random copy"
@@ -24,8 +25,7 @@ def pair(
     request: pytest.FixtureRequest, server_pool: ServerPool, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Pair]:
     one = server_pool.get(request.param)
-    retrying = {"backup": {"attempts": 20, "retry_wait": "1s"}}
-    with running_pair(one, tmp_path_factory.mktemp("random"), config=retrying) as each:
+    with running_pair(one, tmp_path_factory.mktemp("random")) as each:
         yield each
     one.drop_database(NAME)
 
@@ -127,34 +127,18 @@ def test_a_table_of_many_segments_comes_back(pair: Pair) -> None:
     pair.one.drop_database(name)
 
 
-def test_ddl_during_the_dump_is_tried_again(pair: Pair) -> None:
-    name = "altered"
-    pair.one.drop_database(name)
-    pair.one.create_database(name)
-    for table in "abcdefgh":
-        pair.one.sql(f"CREATE TABLE {table} (id int PRIMARY KEY AUTO_INCREMENT, v longtext)", name)
-    pair.one.sql("INSERT INTO a (v) SELECT REPEAT('x', 3000000)", name)
-    for _ in range(6):
-        pair.one.sql("INSERT INTO a (v) SELECT v FROM a", name)
-    stop = threading.Event()
-
-    def alter() -> None:
-        """Rebuild later tables as soon as the dump's transaction has begun, until it has failed once."""
-        while not stop.is_set():
-            pair.one.sql(
-                "ALTER TABLE h ADD COLUMN extra int DEFAULT 1; ALTER TABLE h DROP COLUMN extra, ENGINE=InnoDB", name
-            )
-            if any(each.get("database") == name for each in pair.product.events("backup.retry")):
-                return
-
-    worker = threading.Thread(target=alter)
-    worker.start()
-    try:
-        done = pair.product.ok("backup", "--instance", "one", "--database", name)
-    finally:
-        stop.set()
-        worker.join()
-    assert done["operation"]["state"] == "succeeded"
-    retried = [each for each in pair.product.events("backup.retry") if each.get("database") == name]
-    assert retried, "the alteration never met the dump"
-    pair.one.drop_database(name)
+@pytest.mark.parametrize("label", _labels("mariadb", "mysql"))
+def test_ddl_during_the_dump_is_tried_again(label: str, server_pool: ServerPool, tmp_path: Path) -> None:
+    """A table that is rebuilt after the dump's transaction began, and before the dump comes to it."""
+    name, retrying = "altered", {"attempts": 2, "retry_wait": "1s"}
+    with staged(server_pool.get(label), tmp_path, name, backup=retrying) as scene:
+        scene.gate.arm("data")
+        operation = scene.control.back_up()
+        scene.gate.held()
+        scene.gate.disarm()
+        scene.server.sql("ALTER TABLE c_small ADD COLUMN extra int DEFAULT 1", name)
+        scene.server.sql("ALTER TABLE c_small DROP COLUMN extra, ENGINE=InnoDB", name)
+        scene.gate.release()
+        scene.succeeded(operation)
+        (retried,) = scene.product.events("backup.retry")
+        assert retried["database"] == name
