@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vya_backupd import __version__
 from vya_backupd.api.route import Panel
@@ -12,12 +12,15 @@ from vya_backupd.daemon.lifecycle import Lifecycle
 from vya_backupd.daemon.part import Part
 from vya_backupd.daemon.presence import Presence
 from vya_backupd.daemon.queue import OperationQueue
+from vya_backupd.daemon.reverify import Reverification
 from vya_backupd.daemon.slots import Slots
 from vya_backupd.daemon.timekeeper import Timekeeper
 from vya_backupd.observe.audit import AuditTerms, AuditTrail
 from vya_backupd.observe.metrics import Metrics
 from vya_backupd.observe.notify import Notices
 from vya_backupd.observe.notify_carrier import Means
+from vya_backupd.observe.push import Pusher, PushTerms
+from vya_backupd.operations.leftovers import Leftovers
 from vya_backupd.operations.mirroring import Mirroring
 from vya_backupd.operations.site import Site
 from vya_backupd.panels.audit import AuditPanel
@@ -46,14 +49,19 @@ def furnish(house: House) -> tuple[Sequence[Part], Sequence[Panel]]:
     house.service.sync_status = mirroring.status
     trail = AuditTrail(site.catalog, lambda: _audit_terms(site), site.now)
     facts = {"version": __version__, "standalone": house.standalone}
-    parts: list[Part] = [trail, Presence(site.catalog.record, site.now, facts, trail.settle), mirroring]
+    leftovers = Leftovers(site)
+    house.service.unsettled = leftovers.unsettled
+    parts: list[Part] = [leftovers, trail, Presence(site.catalog.record, site.now, facts, trail.settle), mirroring]
     panels: list[Panel] = [AuditPanel(site, trail), RetentionPanel(site)]
     means = Means(lambda: site.config, lambda: site.settings.decrypt, site.now)
     parts.append(Notices(site.catalog, means))
     panels.append(NotifyPanel(site, means))
+    pusher = Pusher(lambda: _push_terms(site), lambda: _rendered(house.service), site.catalog.record, site.now)
+    house.metrics.live = replace(house.metrics.live, pushes=lambda: pusher.counts)
+    parts.append(pusher)
     if not house.standalone:
         slots = Slots(site, house.queue)
-        parts += [Timekeeper(site, slots), DailyRetention(site)]
+        parts += [Timekeeper(site, slots), DailyRetention(site), Reverification(site, house.queue)]
         panels.append(SchedulePanel(site, slots))
     return parts, panels
 
@@ -61,3 +69,17 @@ def furnish(house: House) -> tuple[Sequence[Part], Sequence[Panel]]:
 def _audit_terms(site: Site) -> AuditTerms:
     """Where the audit goes, by the configuration in force."""
     return AuditTerms(site.config.audit_path, site.settings.encrypt if site.config.audit.encrypt else None)
+
+
+def _push_terms(site: Site) -> PushTerms | None:
+    """The Pushgateway of the configuration in force."""
+    prometheus, hostname = site.config.monitoring.prometheus, site.config.application.hostname
+    if prometheus.pushgateway_url is None:
+        return None
+    job = prometheus.job_name.replace("{hostname}", hostname)
+    return PushTerms(prometheus.pushgateway_url, job, hostname, prometheus.push_interval.total_seconds())
+
+
+async def _rendered(service: DaemonService) -> bytes:
+    body, _ = await service.metrics(openmetrics=False)
+    return body

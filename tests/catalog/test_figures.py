@@ -47,7 +47,10 @@ async def test_the_two_newest_of_each_database_are_compared(catalog: Catalog) ->
         Newest(*place, "blog", NIGHT, NIGHT + MADE, 70),
         Newest(*place, "shop", NIGHT + 3 * HOUR, NIGHT + 3 * HOUR + MADE, 1030, 1020),
     )
-    assert figures.stock == (Stock("postgresql", "my", 1, 9), Stock(*place, 4, 101 + 102 + 103 + 7))
+    assert figures.stock == (
+        Stock("postgresql", "my", 1, 9, NIGHT + MADE),
+        Stock(*place, 4, 101 + 102 + 103 + 7, NIGHT + MADE),
+    )
 
 
 async def test_of_one_instant_the_higher_id_is_newer(catalog: Catalog) -> None:

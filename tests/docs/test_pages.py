@@ -97,7 +97,7 @@ def _families() -> Iterator[Metric]:
     ended = {"engine": "mysql", "state": "succeeded", "size_bytes": 1}
     metrics.observe(Event("operation.finished", at, data={"kind": "backup", "instances": {"one": ended}}))
     newest = Newest("mysql", "one", "shop", at, at, 1, 1)
-    metrics.figures = Figures((newest,), (Stock("mysql", "one", 1, 1),), Readings(at, at, 1))
+    metrics.figures = Figures((newest,), (Stock("mysql", "one", 1, 1, at),), Readings(at, at, 1))
     metrics.errands = Errands((Waiting("mail", 1, at),), 0, at)
     day = timedelta(days=1)
     instance = InstanceOutlook("mysql", "one", day, day, True, 2, 1, 1)

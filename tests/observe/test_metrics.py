@@ -229,7 +229,7 @@ def test_promtool_has_one_complaint_only() -> None:
     metrics = Metrics("2.0.0", Live(disk_usage=lambda: {"free": 1}, pushes=lambda: {"ok": 1}, scheduler_lag=lambda: 0))
     metrics.observe(finished())
     metrics.figures = Figures(
-        (Newest("postgresql", "pg", "shop", NOON, NOON, 1, 1),), (Stock("postgresql", "pg", 1, 1),)
+        (Newest("postgresql", "pg", "shop", NOON, NOON, 1, 1),), (Stock("postgresql", "pg", 1, 1, NOON),)
     )
     checked = subprocess.run(
         [require_peer("promtool"), "check", "metrics"], input=metrics.render()[0], capture_output=True, check=False

@@ -39,12 +39,13 @@ class Newest:
 
 
 class Stock(NamedTuple):
-    """All backups of an instance."""
+    """All backups of an instance. ``since``: the end of the one that was made first."""
 
     engine: str
     instance: str
     backups: int
     size_bytes: int
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +175,10 @@ def _compared(row: Any, before: Any) -> Newest:
 
 
 async def _stock(connection: AsyncConnection) -> tuple[Stock, ...]:
-    sums = (sa.func.count(), sa.func.sum(_B.size_bytes))
+    sums = (sa.func.count(), sa.func.sum(_B.size_bytes), sa.func.min(_B.finished_at))
     query = sa.select(_B.engine, _B.instance, *sums).group_by(_B.engine, _B.instance).order_by(_B.instance, _B.engine)
-    return tuple(Stock(engine, instance, n, int(size)) for engine, instance, n, size in await connection.execute(query))
+    rows = await connection.execute(query)
+    return tuple(Stock(engine, instance, number, int(size), since) for engine, instance, number, size, since in rows)
 
 
 async def _readings(connection: AsyncConnection) -> Readings:

@@ -163,9 +163,10 @@ class Objectives:
     def _gather(self, enabled: Sequence[Instance], known: Known, protected: tuple[Protection, ...]) -> HealthFacts:
         config, figures, errands = self._site.config, self._metrics.figures, self._metrics.errands
         retention = verification = None
-        installed = min(known.since.values(), default=None)
-        if config.storage.retention.cleanup_enabled and figures.stock and installed is not None:
-            retention = Duty(errands.retention_at or installed, RETENTION_LATE)
+        if config.storage.retention.cleanup_enabled and figures.stock:
+            # Owed since there was a first backup and somebody who knew of it: a catalog may be newer than its backups.
+            owed = max(min(each.since for each in figures.stock), min(known.since.values(), default=self._site.now()))
+            retention = Duty(errands.retention_at or owed, RETENTION_LATE)
         if config.backup.reverify_days and figures.readings.oldest is not None:
             verification = Duty(figures.readings.oldest, timedelta(days=config.backup.reverify_days))
         return HealthFacts(

@@ -106,7 +106,7 @@ class Schedule:
             last = slot
             if number >= _SAMPLE_SLOTS and slot - _SAMPLE > _SAMPLE_SPAN:
                 break
-        return longest
+        return longest or timedelta(minutes=self.interval_minutes)
 
     def start_of(self, slot: datetime, hostname: str, instance: str) -> datetime:
         """When the work of a slot begins: up to ``jitter`` later, always the same for the same site and instance."""
