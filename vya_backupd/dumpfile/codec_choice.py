@@ -25,13 +25,13 @@ from vya_backupd.dumpfile.segment import RawSegment
 
 BOUND = 1.02
 """What is promised: size of a file against ``gzip -N`` of the same text."""
-TARGET = 1.016
+TARGET = 1.0185
 """What is aimed at: samples err by half a percent."""
 _CAUTIOUS = 1.009
 """What is aimed at in data that changes within a segment, where samples err more."""
 _TIGHTEST = 0.985
 """An account overdrawn by many tiny objects is not repaid with slowness beyond this."""
-_ENOUGH = 1.015
+_ENOUGH = 1.017
 """Slower rungs than one of this ratio are not even tried, unless the account is overdrawn."""
 _MEMBER_OVERHEAD = 60
 _SLICES = 12
@@ -42,6 +42,9 @@ _BLOCK_PENALTY = {Library.ISAL: 1.04, Library.LIBDEFLATE: 1.008}
 """isal writes one code table for half a megabyte of text, libdeflate for up to a third of one. Where text changes within
 that, slices flatter them."""
 _SLICE = 16 << 10
+_LONG_SLICE = 96 << 10
+_DENSE = 0.12
+"""Where text packs better than this, what a slice becomes is mostly the head of its own code table: slices are longer."""
 _SMALLEST_SAMPLED = 160 << 10
 _PROBE = 4 << 10
 _GOLDEN = 0.618034
@@ -110,8 +113,10 @@ class CodecChooser:
         """The fastest rung that the account can pay for; where none is, the smallest that was sampled."""
         reference = known.reference * raw_size
         saved = known.target * self.reference_bytes - self.chosen_bytes - _MEMBER_OVERHEAD
-        to_come = max(self._expected - self.chosen_bytes, _HORIZON * self.reference_bytes, reference)
-        due = to_come if saved > 0 else reference
+        to_come = self._expected - self.chosen_bytes
+        if to_come <= 0:
+            to_come = _HORIZON * self.reference_bytes
+        due = max(to_come, reference) if saved > 0 else reference
         allowed = max(known.target + saved / due, _TIGHTEST)
         fitting = (codec for codec, ratio in known.ratios.items() if ratio <= allowed)
         codec = next(fitting, None) or min(known.ratios, key=lambda rung: known.ratios[rung])
@@ -134,7 +139,8 @@ class CodecChooser:
             return
         even = max(probes) - min(probes) < _UNEVEN * probed
         chosen = places[::_THINNED] if even else places
-        slices = [_slice(segment, place - WINDOW, WINDOW + _SLICE) for place in chosen]
+        length = _SLICE if probed > _DENSE else _LONG_SLICE
+        slices = [_slice(segment, place - WINDOW, WINDOW + length) for place in chosen]
         self._object = self._sample(slices, probed, even=even)
 
     def _sample(self, slices: list[bytes], probed: float, *, even: bool) -> _Object:
@@ -186,7 +192,7 @@ def _gain(fast: tuple[Codec, float, float], slow: tuple[Codec, float, float]) ->
 def _places(number: int, size: int) -> list[int]:
     """Where to sample the ``number``-th segment: spread over it, and elsewhere each time, as golden sections are."""
     shift = number * _GOLDEN % 1.0
-    room = size - WINDOW - _SLICE
+    room = size - WINDOW - min(_LONG_SLICE, size // 4)
     return [WINDOW + int((part + shift) / _SLICES * room) for part in range(_SLICES)]
 
 
