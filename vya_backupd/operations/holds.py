@@ -30,9 +30,11 @@ async def delete(site: Site, backup_id: str, actor: str, *, allow_held: bool = F
 
     Raises:
         BusyError: ``backup_in_use``: it is held, by a hold that has not ended, or is being read.
+        StorageError: the store is not the folder that it was.
     """
     stored = await backup_by_id(site, backup_id)
     async with site.manifests:
+        await asyncio.to_thread(site.store.recognise)
         manifest = await asyncio.to_thread(site.store.read_manifest, stored.path)
         if manifest.hold is not None and is_held(manifest.hold, site.now()) and not allow_held:
             raise BusyError(

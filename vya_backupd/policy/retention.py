@@ -25,7 +25,6 @@ from typing import Literal
 
 from vya_backupd.model.backup import BackupType, Hold, Outline
 
-
 LAST_SUCCESS = "retention.last_success"
 """The mark of the catalog that says when the rules were last applied to all instances, without any failure."""
 SINCE = "retention.since"
@@ -160,8 +159,8 @@ def _fill(counted: Sequence[_Case], periods: Sequence[str], number: int, words: 
 def _keep_globals(cases: Sequence[_Case], zone: tzinfo) -> None:
     """Give each database backup that stays the globals it would be restored with. ``cases``: one instance's."""
     globals_ = [case for case in cases if case.backup.type is BackupType.GLOBALS and case.backup.complete]
-    by_time = sorted(globals_, key=lambda case: (case.backup.taken_at, case.backup.id))
-    times = [case.backup.taken_at for case in by_time]
+    by_time = {case.backup.taken_at: case for case in reversed(globals_)}
+    moments = sorted(by_time)
     of_run: dict[str, list[_Case]] = defaultdict(list)
     for case in globals_:
         if case.backup.run:
@@ -170,19 +169,18 @@ def _keep_globals(cases: Sequence[_Case], zone: tzinfo) -> None:
     for case in cases:
         if not case.keep or case.backup.type is BackupType.GLOBALS:
             continue
-        for companion in of_run.get(case.backup.run) or _nearest(case, by_time, times):
+        for companion in of_run.get(case.backup.run) or _nearest(case.backup.taken_at, by_time, moments):
             if companion.backup.id not in told:
                 told.add(companion.backup.id)
                 when = _shown(case.backup.taken_at, zone)
                 companion.keep.append(f"goes with {case.backup.database} of {when}")
 
 
-def _nearest(case: _Case, by_time: Sequence[_Case], times: Sequence[datetime]) -> Sequence[_Case]:
-    """The globals nearest to a backup in time; of two as near, the older."""
-    place = bisect_left(times, case.backup.taken_at)
-    around = by_time[max(place - 1, 0) : place + 1]
-    at = case.backup.taken_at
-    return [min(around, key=lambda each: abs(each.backup.taken_at - at))] if around else []
+def _nearest(moment: datetime, by_time: Mapping[datetime, _Case], moments: Sequence[datetime]) -> list[_Case]:
+    """The globals nearest to a moment; of two as near, the older."""
+    place = bisect_left(moments, moment)
+    around = moments[max(place - 1, 0) : place + 1]
+    return [by_time[min(around, key=lambda each: abs(each - moment))]] if around else []
 
 
 def _local_day(moment: datetime, zone: tzinfo) -> date:
