@@ -27,12 +27,10 @@ BOUND = 1.02
 """What is promised: size of a file against ``gzip -N`` of the same text."""
 TARGET = 1.0185
 """What is aimed at: samples err by half a percent."""
-_CAUTIOUS = 1.009
+_CAUTIOUS = 1.01
 """What is aimed at in data that changes within a segment, where samples err more."""
 _TIGHTEST = 0.985
 """An account overdrawn by many tiny objects is not repaid with slowness beyond this."""
-_ENOUGH = 1.017
-"""Slower rungs than one of this ratio are not even tried, unless the account is overdrawn."""
 _MEMBER_OVERHEAD = 60
 _SLICES = 12
 _THINNED = 3
@@ -147,7 +145,7 @@ class CodecChooser:
         penalty, target = ({}, TARGET) if even else (_BLOCK_PENALTY, _CAUTIOUS)
         reference = _size(self._reference_codec, slices)
         overdrawn = self.chosen_bytes > TARGET * self.reference_bytes
-        enough = _TIGHTEST if overdrawn else _ENOUGH
+        enough = _TIGHTEST if overdrawn else target
         ratios: dict[Codec, float] = {}
         for codec in LADDER:
             ratios[codec] = _size(codec, slices) / reference * penalty.get(codec.library, 1.0)
