@@ -32,6 +32,7 @@ from vya_backupd.model.backup import StoredBackup
 from vya_backupd.model.event import Event
 from vya_backupd.model.instance import SYSTEM_DATABASES, Instance
 from vya_backupd.model.operation import Operation, OperationKind, State, is_final
+from vya_backupd.observe.log import LogFile
 from vya_backupd.observe.metrics import Live, Metrics
 from vya_backupd.operations import holds
 from vya_backupd.operations.restore import RestoreHandler
@@ -193,7 +194,7 @@ class DaemonService:
             bytes_in_progress=lambda: sum(each.bytes_done for each in self._queue.progress),
             configured=lambda: Counter(str(each.kind) for each in self._site.enabled_instances(None)),
             disk_usage=lambda: {"total": self._usage.total, "used": self._usage.used, "free": self._usage.free},
-            observer_failures=lambda: self._site.catalog.events.observer_failures,
+            observer_failures=lambda: self._site.catalog.events.observer_failures + LogFile.lost,
             missed=lambda: self._objectives.missed_counts(self.troubles),
         )
 

@@ -188,6 +188,16 @@ def test_strangers_are_kept_outside_and_denied_where_they_get_in(guarded: Guarde
         guarded.product.socket_path.chmod(mode)
 
 
+def test_what_was_denied_is_in_the_audit(guarded: Guarded) -> None:
+    denied = guarded.ctl("backups", "release", guarded.backup, gid=guarded.viewers)
+    assert denied.code == 8
+    assert guarded.ctl("audit", "show", gid=guarded.viewers).code == 8
+    entries = guarded.product.ok("audit", "show", "--kind", "request.denied", "--actor", "nobody")["audit"]
+    mine = [each for each in entries if each["facts"]["request"] == "GET /v1/audit"]
+    assert (mine[-1]["result"], mine[-1]["error_code"], mine[-1]["from"]["uid"]) == ("refused", "denied", NOBODY)
+    assert {"POST /v1/backups/{id}/release"} <= {each["facts"]["request"] for each in entries}
+
+
 def test_what_the_daemon_writes_is_closed_to_others(guarded: Guarded) -> None:
     product = guarded.product
     paths = [product.base_path, *product.base_path.rglob("*"), product.state_dir, *product.state_dir.rglob("*")]
