@@ -62,7 +62,8 @@ async def _rewrite(site: Site, backup_id: str, held: Hold | None, name: str, act
 
 
 def _event(site: Site, name: str, stored: StoredBackup, actor: str) -> Event:
-    facts = stored.manifest.facts
-    return Event(
-        name, site.now(), None, facts.instance, facts.database, actor, {"backup_id": stored.id, "path": stored.path}
-    )
+    facts, hold = stored.manifest.facts, stored.manifest.hold
+    data = {"backup_id": stored.id, "path": stored.path}
+    if name == "backup.held" and hold is not None:
+        data |= {"note": hold.note, "until": hold.until.isoformat() if hold.until else "released"}
+    return Event(name, site.now(), None, facts.instance, facts.database, actor, data)
