@@ -65,14 +65,14 @@ class Email(Section):
         ("backup", "restore"), description="Kinds of operations whose success is mailed; a failure of any is."
     )
     events: Names = Field(
-        ("notification.failed",),
-        description="Other events that error_recipients hear of, with * for any: those of docs/notifications.md.",
+        ("slot.missed", "slot.given_up", "backup.vanished", "audit.damaged", "notification.failed"),
+        description="Further events that error_recipients hear of, by name, with * for any.",
     )
     digest_after: int = Field(
-        5, ge=1, le=1000, description="Failures within digest_window that get a mail each; further ones share one."
+        5, ge=1, le=1000, description="Bad news within digest_window that get a mail each; further ones share one."
     )
     digest_window: Duration = Field(
-        timedelta(minutes=10), description="How long further failures are gathered; at most 30m."
+        timedelta(minutes=10), description="How long further bad news are gathered; at most 30m."
     )
     templates: Templates = Field(default_factory=Templates, description="The texts of mails.")
 

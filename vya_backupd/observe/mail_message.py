@@ -71,8 +71,10 @@ def subject_of(site: Record, report: Record) -> str:
 
 def digest_subject(site: Record, reports: Sequence[Record]) -> str:
     """The same for a digest."""
-    instances = {instance for report in reports for instance in report["instances"]}
-    return f"[{site['hostname']}] {len(reports)} operations FAILED on {len(instances)} instances"
+    instances = {instance for report in reports for instance in report.get("instances", {})}
+    instances |= {report["event"]["instance"] for report in reports if "operation" not in report} - {None}
+    what = "operations FAILED" if all("operation" in report for report in reports) else "failures and alerts"
+    return f"[{site['hostname']}] {len(reports)} {what} on {len(instances)} instances"
 
 
 def alert_subject(site: Record, event: Record) -> str:

@@ -13,12 +13,18 @@ _ERROR = {"code": "connection_refused", "message": "nobody listens on 10.0.0.5:5
 def of(role: str) -> list[dict[str, Any]]:
     """The variables of a mail of this kind, with everything there and with as little as there may be."""
     common = {"site": _SITE, "now": _AT}
+    event: dict[str, Any] = {
+        "name": "slot.missed",
+        "at": _AT,
+        "actor": "daemon",
+        "data": {"reason": "the daemon was down"},
+    }
+    event |= {"operation_id": None, "instance": "prod-pg", "database": None}
     if role == "digest":
-        return [common | {"reports": [_report("failed"), _report("partial", bare=True)], "subject": "2 failures"}]
+        reports = [_report("failed"), _report("partial", bare=True), {"event": event}]
+        return [common | {"reports": reports, "subject": "3 failures and alerts"}]
     if role == "alert":
-        event = {"name": "slot.missed", "at": _AT, "actor": "daemon", "data": {"reason": "the daemon was down"}}
-        place = {"operation_id": None, "instance": "prod-pg", "database": None}
-        return [common | {"event": event | place, "subject": "slot.missed"}]
+        return [common | {"event": event, "subject": "slot.missed"}]
     if role == "test":
         return [common | {"actor": "anna", "subject": "test"}]
     states = ("succeeded",) if role == "success" else ("failed", "partial", "interrupted", "cancelled")

@@ -51,15 +51,15 @@ class Notices:
         self._carriers: tuple[Carrier, ...] = (self.mail, self.http)
         self._turns = {each.name: asyncio.Lock() for each in self._carriers}
         self._posted = {each.name: asyncio.Event() for each in self._carriers}
-        self._collector = Collector(catalog, means, self._on_posted)
+        self.collector = Collector(catalog, means, self._on_posted)
         self._swept_at: datetime | None = None
 
     async def run(self) -> None:
         """Live until cancelled."""
-        unsubscribe = self._catalog.events.subscribe(self._collector.observe)
+        unsubscribe = self._catalog.events.subscribe(self.collector.observe)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._repeat(self._collector.collect, self._until_heard), name="notices: collect")
+                group.create_task(self._repeat(self.collector.collect, self._until_heard), name="notices: collect")
                 for carrier in self._carriers:
                     group.create_task(self._carry_forever(carrier), name=f"notices: {carrier.name}")
         finally:
@@ -68,7 +68,7 @@ class Notices:
     async def settle(self) -> None:
         """Tell now what waits: a letter that failed already gets one more try."""
         with suppress(VyaError):
-            await self._collector.collect()
+            await self.collector.collect()
             await asyncio.gather(*(self.empty(each, everything=True) for each in self._carriers))
 
     @property
@@ -169,7 +169,7 @@ class Notices:
         return _IDLE_SECONDS
 
     async def _until_heard(self) -> None:
-        await _wait(self._collector.heard, LOOK_SECONDS)
+        await _wait(self.collector.heard, LOOK_SECONDS)
 
     async def _repeat(self, once: Callable[[], Awaitable[None]], later: Callable[[], Awaitable[None]]) -> None:
         """Do it, wait, and again. A catalog that fails is waited for: what it holds is not lost."""

@@ -22,7 +22,7 @@ from vya_backupd.model.event import Event
 from vya_backupd.model.operation import Operation, is_final
 from vya_backupd.observe.notify_carrier import Means
 from vya_backupd.observe.notify_facts import event_record, operation_report, same_places, site_record
-from vya_backupd.observe.notify_rules import DIGEST, EMAIL, ERROR, Gathering, any_wanted, letters_of, wants
+from vya_backupd.observe.notify_rules import ALERT, DIGEST, EMAIL, ERROR, Gathering, any_wanted, letters_of, wants
 from vya_backupd.observe.redaction import redact_value
 
 CURSOR = "cursor.notify"
@@ -124,7 +124,7 @@ class Collector:
         now = self._means.now()
         outbox, window = self._catalog.outbox, self._config.email.digest_window
         gathering = Gathering(
-            await outbox.recent(EMAIL, (ERROR, DIGEST), now - window), await outbox.opened(EMAIL, DIGEST)
+            await outbox.recent(EMAIL, (ERROR, ALERT, DIGEST), now - window), await outbox.opened(EMAIL, DIGEST)
         )
         report = redact_value(await self._report(recorded.event))
         return list(letters_of(recorded.event, recorded.id, report, self._config, now, gathering))

@@ -72,13 +72,13 @@ def letters_of(
     for url in _hooks(event, config):
         payload = {"delivery": message_id(event_id), **report}
         yield Letter(WEBHOOK, event.name, {"target": fingerprint(url), "payload": payload}, now)
-    for url, instance in _pings(event, config):
-        yield Letter(PING, str(event.data["state"]), {"target": fingerprint(url), "instance": instance}, now)
+    for url, instance, state in _pings(event, config):
+        yield Letter(PING, state, {"target": fingerprint(url), "instance": instance}, now)
 
 
 def _gathered(letter: Letter, email: Email, gathering: Gathering) -> Letter:
     """The same, or a part of a digest when enough failures were mailed of late."""
-    if letter.topic != ERROR or gathering.recent < email.digest_after:
+    if letter.topic == SUCCESS or gathering.recent < email.digest_after:
         return letter
     return Letter(EMAIL, DIGEST, letter.body, gathering.open_until or letter.due_at + email.digest_window)
 
@@ -100,21 +100,21 @@ def _hooks(event: Event, config: Notifications) -> list[SecretRef]:
     return [each.url for each in config.webhooks if any(fnmatchcase(event.name, name) for name in each.events)]
 
 
-def _pings(event: Event, config: Notifications) -> list[tuple[SecretRef, str | None]]:
-    """The addresses to call, once for each instance where they name one."""
+def _pings(event: Event, config: Notifications) -> list[tuple[SecretRef, str | None, str]]:
+    """The addresses to call, for whom, for which end: once for each instance where they name one."""
     data = event.data
     if event.name != "operation.finished" or data.get("kind") != OperationKind.BACKUP or data.get("dry_run"):
         return []
-    found: list[tuple[SecretRef, str | None]] = []
-    for instance, state in [(None, data.get("state")), *((key, each["state"]) for key, each in _instances(event))]:
+    found: list[tuple[SecretRef, str | None, str]] = []
+    for instance, state in [(None, str(data.get("state"))), *_ends_of_instances(event)]:
         url = config.ping.success_url if state == State.SUCCEEDED else config.ping.failure_url
         if url is not None and (instance is not None) == names_instance(url):
-            found.append((url, instance))
+            found.append((url, instance, state))
     return found
 
 
-def _instances(event: Event) -> list[tuple[str, Record]]:
-    return list(event.data.get("instances", {}).items())
+def _ends_of_instances(event: Event) -> list[tuple[str, str]]:
+    return [(instance, str(each["state"])) for instance, each in event.data.get("instances", {}).items()]
 
 
 def names_instance(url: SecretRef) -> bool:
