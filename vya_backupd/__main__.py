@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import signal
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -33,6 +34,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"vya-backupd {__version__}")
     options = parser.parse_args(argv)
 
+    # A reload that is asked for during the start must not be the end: the start reads the files anyway.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _import_lightly()
     from vya_backupd.app import run_daemon
 

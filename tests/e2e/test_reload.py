@@ -35,6 +35,20 @@ def _reload(product: Product, event: str) -> dict[str, Any]:
     return product.events(event)[-1]
 
 
+def test_a_reload_asked_for_during_the_start_does_no_harm(any_postgresql: PrivateServer, tmp_path: Path) -> None:
+    server = any_postgresql
+    with Product(tmp_path, [instance(server, "one")], servers=[server]) as product:
+        product.stop()
+        product.log_path.unlink()
+        product.start(wait=False)
+        until(lambda: product.log_path.exists() and product.log())
+        while not product.socket_path.exists():
+            product.signal(signal.SIGHUP)
+            assert product.process.poll() is None
+        product.wait_ready()
+        assert product.ok("health")["status"] == "healthy"
+
+
 def test_a_good_configuration_applies_and_a_bad_one_leaves_the_old(
     any_postgresql: PrivateServer, tmp_path: Path
 ) -> None:
