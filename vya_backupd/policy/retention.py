@@ -75,9 +75,10 @@ class _Case:
     against: list[str] = field(default_factory=list)
 
     def verdict(self, now: datetime) -> Verdict:
-        hold = self.backup.hold
-        notes = [f"the hold by {hold.by} has ended"] if hold is not None and not is_held(hold, now) else []
-        return Verdict(self.backup, bool(self.keep), tuple((self.keep or self.against) + notes))
+        hold, reasons = self.backup.hold, self.keep or self.against
+        if hold is not None and not is_held(hold, now):
+            reasons = [*reasons, f"the hold by {hold.by} has ended"]
+        return Verdict(self.backup, bool(self.keep), tuple(reasons))
 
 
 def is_held(hold: Hold | None, now: datetime) -> bool:
