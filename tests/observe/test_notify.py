@@ -27,6 +27,7 @@ from vya_backupd.model.operation import OperationKind, State, Step
 from vya_backupd.observe import notify_collect
 from vya_backupd.observe.notify import Notices
 from vya_backupd.observe.notify_carrier import Means
+from vya_backupd.observe.notify_http import secrets_in
 
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
@@ -501,3 +502,8 @@ async def test_only_the_newest_ping_counts_and_none_is_made_after_hours(house: H
     await house.tell(60)
     assert len(house.http.requests) == tried
     assert [each["channel"] for each in await house.events("notification.failed")] == ["ping"]
+
+
+def test_what_counts_as_a_secret_within_an_address() -> None:
+    assert secrets_in("https://hc.example.com/ping/6f1c09d2-6e1b-4f0a/fail") == ["6f1c09d2-6e1b-4f0a"]
+    assert secrets_in("https://u:pa55@example.com/hooks/operations?token=abc123def456g") == ["abc123def456g", "pa55"]

@@ -88,14 +88,14 @@ class Outbox:
 
         await self._ledger.write(change)
 
-    async def due(self, channels: Sequence[str], now: datetime, limit: int = 100) -> list[WaitingLetter]:
+    async def due(self, channels: Sequence[str], now: datetime, limit: int = 500) -> list[WaitingLetter]:
         """Letters whose time has come, the oldest first."""
         ripe = sa.or_(_X.due_at <= now, _X.due_at > now + _FAR)
         query = sa.select(tables.outbox).where(_waiting(channels), ripe).order_by(_X.id).limit(limit)
         async with self._database.reading() as connection:
             return [_letter(row) for row in (await connection.execute(query)).mappings()]
 
-    async def waiting(self, channels: Sequence[str], limit: int = 100) -> list[WaitingLetter]:
+    async def waiting(self, channels: Sequence[str], limit: int = 500) -> list[WaitingLetter]:
         """All that waits, due or not, the oldest first."""
         query = sa.select(tables.outbox).where(_waiting(channels)).order_by(_X.id).limit(limit)
         async with self._database.reading() as connection:

@@ -137,3 +137,10 @@ class Notifications(Section):
     email: Email = Field(default_factory=Email, description="Mails about finished and failed work.")
     webhooks: tuple[Webhook, ...] = Field((), description="Addresses that are told of events.")
     ping: Ping = Field(default_factory=Ping, description="A dead man's switch.")
+
+    @field_validator("retry_wait")
+    @classmethod
+    def _up_to_an_hour(cls, value: timedelta) -> timedelta:
+        if value > timedelta(hours=1):
+            raise ValueError("must not be longer than 1h")
+        return value

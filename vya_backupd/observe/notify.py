@@ -135,7 +135,7 @@ class Notices:
             error = NoticeError(error.message, code=error.code)
         first = self._config.retry_wait.total_seconds()
         # It is age that ends it, not the number of attempts.
-        budget = Budget(waiting.attempts + 2, first_wait=first, growth=2.0, longest_wait=max(_LONGEST_WAIT, first))
+        budget = Budget(waiting.attempts + 2, first_wait=first, growth=2.0, longest_wait=_LONGEST_WAIT)
         decision = decide(error, waiting.attempts + 1, budget, roll=random.random())  # noqa: S311 - not a secret
         due_at = now + timedelta(seconds=decision.delay)
         life = PING_LIFE if waiting.letter.channel == PING else self._config.give_up_after

@@ -20,7 +20,7 @@ from vya_backupd.model.operation import Operation, OperationKind, State, Step, i
 MOST_STEPS = 200
 """Databases that a record lists one by one, the failed ones first."""
 _MOST_WARNINGS = 5
-_LONGEST = 4000
+_LONGEST = 1500
 """Characters of one message of an error; a tool may have said much more, and the log has it."""
 
 Record = dict[str, Any]

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -118,10 +119,8 @@ class HttpCarrier:
 
     def _reveal(self, reference: SecretRef) -> str:
         url = reference.reveal(self._means.decrypt()).reveal()
-        parts = urlsplit(url)
-        for secret in (url, parts.path.strip("/"), parts.query, parts.password or ""):
-            if len(secret) >= 8:
-                register_secret(secret)
+        for secret in (url, *secrets_in(url)):
+            register_secret(secret)
         return url
 
     async def make(self, session: ClientSession, call: Call) -> str:
@@ -157,6 +156,14 @@ class HttpCarrier:
 
     def _session(self) -> ClientSession:
         return new_session(self._means.config().notifications.timeout.total_seconds())
+
+
+def secrets_in(url: str) -> list[str]:
+    """The parts of an address that look like secrets: a password, and what is too long and mixed to be a word."""
+    parts = urlsplit(url)
+    words = re.split(r"[/&=?]", f"{parts.path}/{parts.query}")
+    mixed = [each for each in words if len(each) >= 12 and re.search(r"\d", each) and re.search(r"[A-Za-z]", each)]
+    return [*mixed, *([parts.password] if parts.password else [])]
 
 
 def new_session(timeout: float) -> ClientSession:
