@@ -57,12 +57,14 @@ def furnish(house: House) -> tuple[Sequence[Part], Sequence[Panel]]:
     parts.append(Notices(site.catalog, means))
     panels.append(NotifyPanel(site, means))
     pusher = Pusher(lambda: _push_terms(site), lambda: _rendered(house.service), site.catalog.record, site.now)
-    house.metrics.live = replace(house.metrics.live, pushes=lambda: pusher.counts)
+    live = replace(house.metrics.live, pushes=lambda: pusher.counts)
     parts.append(pusher)
     if not house.standalone:
         slots = Slots(site, house.queue)
         parts += [Timekeeper(site, slots), DailyRetention(site), Reverification(site, house.queue)]
         panels.append(SchedulePanel(site, slots))
+        live = replace(live, scheduler_lag=lambda: slots.lag_seconds if slots.terms else None)
+    house.metrics.live = live
     return parts, panels
 
 

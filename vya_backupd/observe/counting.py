@@ -21,9 +21,16 @@ DURATION = "vya_backup_duration_seconds"
 RESTORE_DURATION = "vya_backup_restore_duration_seconds"
 SIZE = "vya_backup_size_bytes_summary"
 EXPIRED = "vya_backups_expired"
+NOTIFICATIONS = "vya_notifications"
 
 BUCKETS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 57600.0)
 """Upper bounds in seconds of the duration histograms: from a small database to a night."""
+
+NOTIFICATION_ENDS = ("sent", "delayed", "failed")
+"""What an attempt to send a message may come to: said to be received, tried again later, or given up."""
+
+FILE_OPERATIONS = (OperationKind.BACKUP, OperationKind.RESTORE, OperationKind.VERIFY)
+"""Operations that work through databases or files one by one."""
 
 _OUTCOMES_OF_FILES = {"succeeded": "succeeded", "failed": "failed"}
 
@@ -32,6 +39,9 @@ def counts_of(event: Event) -> Iterator[Count]:
     """The counts of one event; none for most, and none for a dry run, which processes nothing."""
     if event.name == "backup.expired":
         yield Count(EXPIRED, {"database_id": str(event.instance)})
+    noun, _, verb = event.name.partition(".")
+    if noun == "notification" and verb in NOTIFICATION_ENDS:
+        yield Count(NOTIFICATIONS, {"channel": str(event.data.get("channel", "unknown")), "status": verb})
     if event.name != "operation.finished" or event.data.get("dry_run"):
         return
     kind = str(event.data.get("kind", ""))

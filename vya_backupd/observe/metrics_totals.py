@@ -22,6 +22,7 @@ COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     counting.RESTORES: ("Restores to an instance that ended", (*_PLACE, "status")),
     counting.FILES: ("Databases and files that operations processed", ("operation", "status")),
     counting.EXPIRED: ("Backups that retention deleted", ("database_id",)),
+    counting.NOTIFICATIONS: ("Attempts to send messages", ("channel", "status")),
 }
 """Every stored counter, without its suffix ``_total``: what it counts, and its labels."""
 
@@ -37,16 +38,25 @@ SUMMARIES: dict[str, tuple[str, tuple[str, ...]]] = {
 """Every stored summary: number and sum."""
 
 
+_FROM_THE_START = [
+    Count(counting.FILES, {"operation": str(kind), "status": status}, 0)
+    for kind in counting.FILE_OPERATIONS
+    for status in ("failed", "succeeded")
+]
+"""Shown as 0 before anything was counted: Prometheus sees no increase in a counter that begins with 1."""
+
+
 class Totals:
     """Stored totals by name and labels."""
 
     def __init__(self) -> None:
         self._series: dict[str, dict[_Labels, float]] = {}
+        self.replace(())
 
     def replace(self, counts: Iterable[Count]) -> None:
         """Take these instead of everything known so far."""
         self._series.clear()
-        for count in counts:
+        for count in (*_FROM_THE_START, *counts):
             self.add(count)
 
     def add(self, count: Count) -> None:
