@@ -62,6 +62,7 @@ def operation_record(operation: Operation) -> Record:
         "state": str(operation.state),
         "submitted_at": format_time(operation.submitted_at),
         "submitted_by": operation.submitted_by,
+        "key": operation.key,
         "started_at": _time_or_none(operation.started_at),
         "finished_at": _time_or_none(operation.finished_at),
         "attempt": operation.attempt,

@@ -9,6 +9,7 @@ after half a minute at the latest.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -99,11 +100,10 @@ class Timekeeper:
         loop = asyncio.get_running_loop()
         until = loop.time() + LOOK_SECONDS
         while not self._woken.is_set() and loop.time() < until and not self._slots.has_new_settings:
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(BEAT_SECONDS):
                     await self._woken.wait()
-            except TimeoutError:
-                await self._compare_clocks()
+            await self._compare_clocks()
         self._woken.clear()
 
     async def _compare_clocks(self) -> None:
