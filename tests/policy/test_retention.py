@@ -193,14 +193,17 @@ def test_years_of_nights_end_with_as_many_backups_as_the_rules_have_places(zone:
 
 def test_a_clock_that_jumps_to_another_year_and_back_costs_no_more_than_a_night() -> None:
     rules = Rules("simple", 3)
-    terms = {"zone": SAO_PAULO, "hostname": HOST, "rules_of": lambda _: rules}
+
+    def terms(now: datetime) -> Terms:
+        return Terms(now, SAO_PAULO, HOST, lambda _: rules)
+
     nights = [datetime(2026, 3, day, 5, tzinfo=UTC) for day in range(1, 4)]
     good = [backup(f"b{number}", "shop", night) for number, night in enumerate(nights)]
     for wrong in (datetime(1970, 1, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC)):
         strange = backup("strange", "shop", wrong)
-        there = decide([*good, strange], Terms(wrong + timedelta(minutes=1), **terms))
+        there = decide([*good, strange], terms(wrong + timedelta(minutes=1)))
         assert {each.backup.id for each in there if not each.keep} <= {"b0"}
-        back = decide([*good, strange], Terms(nights[-1] + timedelta(hours=1), **terms))
+        back = decide([*good, strange], terms(nights[-1] + timedelta(hours=1)))
         assert {each.id for each in good} <= {each.backup.id for each in back if each.keep}
 
 

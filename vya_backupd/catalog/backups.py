@@ -167,8 +167,7 @@ class BackupIndex:
         if database is not None:
             query = query.where(_B.database == database)
         async with self._database.reading() as connection:
-            rows = (await connection.execute(query)).all()
-        return [_outline(row) for row in rows]
+            return [_outline(row) for row in await connection.execute(query)]
 
     async def paths(self) -> dict[str, str]:
         """The path of each backup, by id: what is to be compared with the store at start."""

@@ -21,6 +21,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, tzinfo
+from operator import attrgetter
 from typing import Literal
 
 from vya_backupd.model.backup import BackupType, Hold, Outline
@@ -71,14 +72,14 @@ class _Case:
     """One backup while it is judged."""
 
     backup: Outline
-    keep: list[str] = field(default_factory=list)
-    against: list[str] = field(default_factory=list)
+    keep: tuple[str, ...] = ()
+    against: tuple[str, ...] = ()
 
     def verdict(self, now: datetime) -> Verdict:
         hold, reasons = self.backup.hold, self.keep or self.against
         if hold is not None and not is_held(hold, now):
-            reasons = [*reasons, f"the hold by {hold.by} has ended"]
-        return Verdict(self.backup, bool(self.keep), tuple(reasons))
+            reasons = (*reasons, f"the hold by {hold.by} has ended")
+        return Verdict(self.backup, bool(self.keep), reasons)
 
 
 def is_held(hold: Hold | None, now: datetime) -> bool:
@@ -88,9 +89,9 @@ def is_held(hold: Hold | None, now: datetime) -> bool:
 
 def decide(backups: Iterable[Outline], terms: Terms) -> list[Verdict]:
     """A verdict on each backup, by instance and database, newest first."""
-    ordered = sorted(backups, key=lambda backup: (backup.taken_at, backup.id), reverse=True)
+    ordered = sorted(backups, key=attrgetter("taken_at", "id"), reverse=True)
+    ordered.sort(key=attrgetter("instance", "database", "hostname"))
     cases = [_Case(backup) for backup in ordered]
-    cases.sort(key=lambda case: (case.backup.instance, case.backup.database, case.backup.hostname))
     groups: dict[tuple[str, str], list[_Case]] = defaultdict(list)
     for case in cases:
         _consider_alone(case, terms)
@@ -108,24 +109,24 @@ def _consider_alone(case: _Case, terms: Terms) -> None:
     """The reasons that need no other backup."""
     backup = case.backup
     if backup.hostname != terms.hostname:
-        case.keep.append(f"belongs to host {backup.hostname}")
+        case.keep += (f"belongs to host {backup.hostname}",)
     if backup.hold is not None and is_held(backup.hold, terms.now):
         until = f" until {_shown(backup.hold.until, terms.zone)}" if backup.hold.until else ""
-        case.keep.append(f"held by {backup.hold.by}{until}: {backup.hold.note or 'no note'}")
+        case.keep += (f"held by {backup.hold.by}{until}: {backup.hold.note or 'no note'}",)
     if backup.id in terms.in_use:
-        case.keep.append(terms.in_use[backup.id])
+        case.keep += (terms.in_use[backup.id],)
     if not backup.complete:
-        case.keep.append("not complete: counts for nothing, and is left for a person to judge")
+        case.keep += ("not complete: counts for nothing, and is left for a person to judge",)
     if backup.taken_at > terms.now:
-        case.keep.append(f"taken in the future, at {_shown(backup.taken_at, terms.zone)}: a clock was wrong")
+        case.keep += (f"taken in the future, at {_shown(backup.taken_at, terms.zone)}: a clock was wrong",)
 
 
 def _apply_rules(counted: Sequence[_Case], rules: Rules, zone: tzinfo) -> None:
     """``counted``: the complete backups of one database, newest first."""
     for case in counted[:1]:
-        case.keep.append("newest complete backup")
+        case.keep += ("newest complete backup",)
     for number, case in enumerate(counted[1 : rules.minimum], 2):
-        case.keep.append(f"minimum_keep: {number} of {rules.minimum}")
+        case.keep += (f"minimum_keep: {number} of {rules.minimum}",)
     if rules.strategy == "simple":
         _keep_newest(counted, rules.daily)
         return
@@ -138,9 +139,9 @@ def _apply_rules(counted: Sequence[_Case], rules: Rules, zone: tzinfo) -> None:
 def _keep_newest(counted: Sequence[_Case], number: int) -> None:
     for place, case in enumerate(counted, 1):
         if place <= number:
-            case.keep.append(f"newest {place} of {number}")
+            case.keep += (f"newest {place} of {number}",)
         else:
-            case.against.append(f"{number} newer ones stay")
+            case.against += (f"{number} newer ones stay",)
 
 
 def _fill(counted: Sequence[_Case], periods: Sequence[str], number: int, words: tuple[str, str]) -> None:
@@ -149,12 +150,12 @@ def _fill(counted: Sequence[_Case], periods: Sequence[str], number: int, words: 
     filled: set[str] = set()
     for case, period in zip(counted, periods, strict=True):
         if period in filled:
-            case.against.append(f"{rule}: {period} has a newer one")
+            case.against += (f"{rule}: {period} has a newer one",)
         elif len(filled) < number:
             filled.add(period)
-            case.keep.append(f"{rule} {period}")
+            case.keep += (f"{rule} {period}",)
         else:
-            case.against.append(f"{rule}: {period} is before the last {number} {plural} that have one")
+            case.against += (f"{rule}: {period} is before the last {number} {plural} that have one",)
 
 
 def _keep_globals(cases: Sequence[_Case], zone: tzinfo) -> None:
@@ -174,7 +175,7 @@ def _keep_globals(cases: Sequence[_Case], zone: tzinfo) -> None:
             if companion.backup.id not in told:
                 told.add(companion.backup.id)
                 when = _shown(case.backup.taken_at, zone)
-                companion.keep.append(f"goes with {case.backup.database} of {when}")
+                companion.keep += (f"goes with {case.backup.database} of {when}",)
 
 
 def _nearest(moment: datetime, by_time: Mapping[datetime, _Case], moments: Sequence[datetime]) -> list[_Case]:
