@@ -88,12 +88,14 @@ def test_mails_webhooks_and_pings_of_a_daemon(product: Product, mail: MailPeer, 
     until(lambda: {"/well/good", "/badly/bad"} <= set(http.paths))
     until(lambda: http.paths.count(f"/hook/{CANARY}") == 2)
 
+    until(lambda: len([each for each in product.events("notification.sent") if each["channel"] == "email"]) == 2)
+
     # A daemon that dies with a mail that nobody took.
-    mail.stop()
+    mail.is_down = True
     lost = product.ctl("backup", "--instance", "bad", "--output", "json").json["operation"]["id"]
     product.kill()
     assert told(mail, lost) == []
-    mail.start()
+    mail.is_down = False
     product.start()
     assert until(lambda: told(mail, lost))[0].recipients == ["ops@example.com"]
     assert len(told(mail, badly)) == 1
@@ -129,7 +131,7 @@ def test_notify_test_says_what_the_other_side_says(product: Product, mail: MailP
     some = product.ctl("notify", "test", "--channel", "email")
     assert some.code == 3
     assert "550 gone" in some.err
-    mail.stop()
+    mail.is_down = True
     none = product.ctl("notify", "test", "--channel", "email", "--output", "json")
     assert none.code == 1
     assert {each["error"]["code"] for each in none.json["notifications"]} == {"mail_unreachable"}

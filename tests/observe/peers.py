@@ -16,7 +16,7 @@ from aiosmtpd.smtp import SMTP, AuthResult
 
 
 class Peer:
-    """A server on a port of loopback that is free, in an event loop of its own thread. ``stop`` frees the port."""
+    """A server on a port of loopback that was free, in an event loop of its own thread."""
 
     def __init__(self) -> None:
         self.port = 0
@@ -25,11 +25,11 @@ class Peer:
         self._thread.start()
 
     def __enter__(self) -> Self:
-        self.start()
+        self.port = self.run(self._listen())
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
+        self.run(self._close())
         self.run(self._end_tasks())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -37,13 +37,6 @@ class Peer:
 
     def run(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
-
-    def start(self) -> None:
-        """Listen; after a stop, on the same port."""
-        self.port = self.run(self._listen())
-
-    def stop(self) -> None:
-        self.run(self._close())
 
     async def _end_tasks(self) -> None:
         tasks = [each for each in asyncio.all_tasks() if each is not asyncio.current_task()]
@@ -98,6 +91,12 @@ class Manners:
     password: str | None = None
 
 
+class _Door(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.abort()
+
+
 class MailPeer(Peer):
     """A mail server. ``mails`` are those that it took, ``commands`` all that it was told."""
 
@@ -107,8 +106,9 @@ class MailPeer(Peer):
         self.mails: list[Taken] = []
         self.commands: list[str] = []
         self.logins: list[tuple[str, str]] = []
+        self.is_down = False
+        """Whether whoever comes is thrown out at the door. The port stays ours: another test could take it."""
         self._server: asyncio.Server | None = None
-        self._open: set[Any] = set()
 
     async def _listen(self) -> int:
         context = self.manners.tls if self.manners.implicit else None
@@ -120,14 +120,13 @@ class MailPeer(Peer):
     async def _close(self) -> None:
         if self._server is not None:
             self._server.close()
-        for each in list(self._open):
-            each.abort()
-        self._server = None
 
-    def _protocol(self) -> SMTP:
+    def _protocol(self) -> asyncio.Protocol:
+        if self.is_down:
+            return _Door()
         manners = self.manners
         starttls = manners.tls if not manners.implicit else None
-        return SMTP(
+        protocol: asyncio.Protocol = SMTP(
             self,
             hostname="peer",
             loop=self._loop,
@@ -136,6 +135,7 @@ class MailPeer(Peer):
             auth_require_tls=manners.tls is not None and not manners.implicit,
             enable_SMTPUTF8=True,
         )
+        return protocol
 
     def _authenticate(self, server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:
         login, password = data.login.decode(), data.password.decode()
@@ -144,7 +144,6 @@ class MailPeer(Peer):
 
     async def _said(self, command: str, server: Any, address: str = "") -> str | None:
         self.commands.append(command)
-        self._open.add(server.transport)
         if self.manners.is_slow:
             await asyncio.sleep(3600)
         answer = self.manners.answers.get(command)
