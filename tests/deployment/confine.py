@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--command", nargs=argparse.REMAINDER)
     asked = parser.parse_args()
     if asked.command:
-        _mount(asked.root, asked.lend, writable=["/opt"])
+        _mount(asked.root, asked.lend, writable=["/"])
         os.chroot(asked.root)
         os.chdir("/")
         os.execve(asked.command[0], asked.command, {"PATH": "/usr/bin:/bin"})
@@ -74,19 +74,23 @@ def _mount(root: Path, lent: list[Path], writable: list[str]) -> None:
     """The tree of the machine, read-only but for ``writable``."""
     _run("mount", "--bind", root, root)
     for path in writable:
-        _run("mount", "--bind", root / path.lstrip("/"), root / path.lstrip("/"))
+        if path != "/":
+            _run("mount", "--bind", root / path.lstrip("/"), root / path.lstrip("/"))
+    _run("mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", root / "tmp")
     for folder in [Path("/usr"), *lent]:
         target = root / str(folder).lstrip("/")
         target.mkdir(parents=True, exist_ok=True)
         _run("mount", "--bind", folder, target)
         _run("mount", "-o", "remount,bind,ro,nosuid", target)
-    _run("mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", root / "tmp")
     _run("mount", "-t", "tmpfs", "-o", "mode=0755,noexec", "tmpfs", root / "dev")
     for name in _DEVICES:
         (root / "dev" / name).touch()
         _run("mount", "--bind", f"/dev/{name}", root / "dev" / name)
+    (root / "dev/shm").mkdir()
+    _run("mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", root / "dev/shm")
     _run("mount", "-t", "proc", "-o", "hidepid=invisible,subset=pid", "proc", root / "proc")
-    _run("mount", "-o", "remount,bind,ro", root)
+    if writable != ["/"]:
+        _run("mount", "-o", "remount,bind,ro", root)
 
 
 def _run(*words: object) -> None:

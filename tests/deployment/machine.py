@@ -1,13 +1,13 @@
 """A small machine in a folder, for services that expect to be at home: users, folders and programs as on a real one.
 
-The shipped files are put to work by systemd's own tools: ``systemd-sysusers`` makes the user and groups,
-``systemd-tmpfiles`` the folders. ``/opt/vya`` is a virtual environment with the product's wheel in it, made inside the
+User, groups and folders are made by the commands of the installation page, which are systemd's own tools. ``/opt/vya`` is a virtual environment with the product's wheel in it, made inside the
 machine; other people's packages are borrowed from the environment that runs the tests.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import site
 import subprocess
@@ -17,7 +17,24 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "systemd"
-_FOLDERS = ("dev", "etc", "opt", "proc", "root", "run/credentials", "run/systemd", "tmp", "usr", "var/lib", "var/log")
+PAGE = ROOT / "docs/installation.md"
+_BLOCKS = re.compile(r"^```\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_FOLDERS = (
+    "dev",
+    "etc/cron.d",
+    "etc/sysusers.d",
+    "etc/systemd/system",
+    "etc/tmpfiles.d",
+    "opt",
+    "proc",
+    "root",
+    "run/credentials",
+    "run/systemd",
+    "tmp",
+    "usr",
+    "var/lib",
+    "var/log",
+)
 _LINKS = ("bin", "sbin", "lib", "lib64", "lib32")
 
 
@@ -41,10 +58,10 @@ class Machine:
         program = [sys.executable, "-m", "tests.deployment.confine", str(self.root), *lent]
         return [*apart, "--", *program, "--unit", str(UNITS / unit), *(["--notify", notify] if notify else [])]
 
-    def inside(self, *command: str) -> str:
+    def inside(self, *command: str, lent: tuple[Path, ...] = ()) -> str:
         """Run a command on the machine as root, without restrictions, and return what it printed."""
-        lent = [word for folder in self.lent for word in ("--lend", str(folder))]
-        program = [sys.executable, "-m", "tests.deployment.confine", str(self.root), *lent, "--command", *command]
+        folders = [word for folder in (*self.lent, *lent) for word in ("--lend", str(folder))]
+        program = [sys.executable, "-m", "tests.deployment.confine", str(self.root), *folders, "--command", *command]
         done = subprocess.run(
             ["unshare", "--mount", "--propagation", "private", "--", *program],
             cwd=ROOT,
@@ -76,11 +93,9 @@ def furnish(root: Path, wheel: Path, lent: tuple[Path, ...]) -> Machine:
     (root / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n")
     (root / "etc/group").write_text("root:x:0:\n")
     shutil.copy("/etc/ld.so.cache", root / "etc/ld.so.cache")
-    subprocess.run(["systemd-sysusers", f"--root={root}", str(UNITS / "sysusers.d/vya-backupdb.conf")], check=True)
-    subprocess.run(
-        ["systemd-tmpfiles", f"--root={root}", "--create", str(UNITS / "tmpfiles.d/vya-backupdb.conf")], check=True
-    )
     machine = Machine(root, (*_needed_by_python(), *lent))
+    (accounts,) = [block for block in _BLOCKS.findall(PAGE.read_text()) if "\nsystemd-sysusers " in block]
+    machine.inside("/bin/sh", "-ec", f"cd {ROOT}\n{accounts}", lent=(UNITS,))
     _install(machine, wheel)
     return machine
 

@@ -1,4 +1,4 @@
-"""The units' programs do their work under the units' restrictions.
+"""The units' programs do their work under the units' restrictions, and the role makes what the units want.
 
 There is no systemd to ask in tests: ``confine`` enforces what the unit says, by the same means. It needs root.
 """
@@ -6,55 +6,28 @@ There is no systemd to ask in tests: ``confine`` enforces what the unit says, by
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.conftest import ServerPool
-from tests.deployment import machine as machines
+from tests.deployment.conftest import VYACTL, encrypt
+from tests.deployment.linters import require_linter
 from tests.deployment.machine import ROOT, UNITS, Machine
-from tests.peers import require_peer
 from tests.waiting import PATIENCE, until
+from vya_backupd.config.load import load
 from vya_backupd.testing.product import instance
 from vya_backupd.testing.servers import PrivateServer
 
-VYACTL = str(Path(sys.executable).parent / "vyactl")
-
 
 @pytest.fixture(scope="module")
-def server(server_pool: ServerPool) -> PrivateServer:
-    server = server_pool.get("postgresql")
-    server.create_database("shop")
-    server.sql("CREATE TABLE t AS SELECT n, md5(n::text) AS word FROM generate_series(1, 5000) n", "shop")
-    return server
-
-
-@pytest.fixture(scope="module")
-def machine(server: PrivateServer) -> Iterator[Machine]:
-    """A machine on which the product is installed and configured, in a folder with a short path (sockets need one)."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can make mount namespaces and change users")
-    for program in ("systemd-sysusers", "systemd-tmpfiles", "systemd-analyze"):
-        require_peer(program)
-    with tempfile.TemporaryDirectory(prefix="vya-m") as folder:
-        top = Path(folder)
-        top.chmod(0o755)
-        tools = server.tools["pg_dump"].parent
-        lent = () if tools.is_relative_to("/usr") else (tools.parent,)
-        machine = machines.furnish(top / "root", machines.build_wheel(top), lent)
-        _configure(machine, server, tools)
-        yield machine
-
-
-def _configure(machine: Machine, server: PrivateServer, tools: Path) -> None:
+def installed(machine: Machine, shop: PrivateServer) -> Machine:
+    """The machine with a configuration, as an operator would leave it."""
+    tools = shop.tools["pg_dump"].parent
     config = {
         "application": {"hostname": "confined"},
         "control": {"operators": ["vya-operators"], "viewers": ["vya-viewers"]},
@@ -65,15 +38,8 @@ def _configure(machine: Machine, server: PrivateServer, tools: Path) -> None:
     }
     etc = machine.at("/etc/vya_backupdb")
     (etc / "config.yaml").write_text(yaml.safe_dump(config))
-    plain = etc / "plain.json"
-    plain.touch(0o600)
-    plain.write_text(json.dumps({"databases": [instance(server, "one", database="shop")]}))
-    subprocess.run(
-        [VYACTL, "credentials", "encrypt", "--input", plain, "--output", etc / "credentials.json"],
-        check=True,
-        capture_output=True,
-    )
-    plain.unlink()
+    encrypt(etc / "credentials.json", [instance(shop, "one", database="shop")])
+    return machine
 
 
 class Unit:
@@ -94,9 +60,9 @@ class Unit:
 
 
 @pytest.fixture
-def manager(machine: Machine) -> Iterator[socket.socket]:
+def manager(installed: Machine) -> Iterator[socket.socket]:
     """The end of the notify socket that is systemd's, which sees who speaks."""
-    path = machine.at("/run/systemd/notify")
+    path = installed.at("/run/systemd/notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.bind(str(path))
         path.chmod(0o777)
@@ -107,9 +73,9 @@ def manager(machine: Machine) -> Iterator[socket.socket]:
 
 
 @pytest.fixture
-def daemon(machine: Machine, manager: socket.socket) -> Iterator[Unit]:
-    unit = Unit(machine, "vya-backupd.service", "/run/systemd/notify")
-    control = machine.at("/run/vya-backupd/control.sock")
+def daemon(installed: Machine, manager: socket.socket) -> Iterator[Unit]:
+    unit = Unit(installed, "vya-backupd.service", "/run/systemd/notify")
+    control = installed.at("/run/vya-backupd/control.sock")
     until(lambda: control.exists() or unit.process.poll() is not None)
     assert unit.process.poll() is None, unit.said()
     yield unit
@@ -143,7 +109,7 @@ def _warnings(said: str) -> list[str]:
 
 
 def test_the_timers_service_makes_a_backup_through_the_daemon(
-    machine: Machine, daemon: Unit, manager: socket.socket, server: PrivateServer
+    machine: Machine, daemon: Unit, manager: socket.socket, shop: PrivateServer
 ) -> None:
     status = Path(f"/proc/{daemon.process.pid}/status").read_text()
     uid, _ = machine.ids("vya-backup")
@@ -167,8 +133,8 @@ def test_the_timers_service_makes_a_backup_through_the_daemon(
     done = subprocess.run([*restored, "--target-database", "shop_2"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     count = "SELECT count(*), sum(n), min(word) FROM t"
-    assert server.sql(count, "shop_2") == server.sql(count, "shop")
-    server.drop_database("shop_2")
+    assert shop.sql(count, "shop_2") == shop.sql(count, "shop")
+    shop.drop_database("shop_2")
 
     daemon.process.send_signal(signal.SIGTERM)
     assert _told(manager, "STOPPING=1") == daemon.process.pid
@@ -217,14 +183,14 @@ print(tried(lambda: os.remove("/var/backups/vya_backupdb/new")))
 """
 
 
-def test_the_restrictions_are_really_in_force(machine: Machine, tmp_path: Path) -> None:
+def test_the_restrictions_are_really_in_force(installed: Machine, tmp_path: Path) -> None:
     unit = tmp_path / "vya-backupd.service"
     text = (UNITS / unit.name).read_text()
-    machine.at("/opt/attempts.py").write_text(_ATTEMPTS)
+    installed.at("/opt/attempts.py").write_text(_ATTEMPTS)
     start = "ExecStart=/opt/vya/bin/vya-backupd --config /etc/vya_backupdb/config.yaml"
     assert start in text
     unit.write_text(text.replace(start, "ExecStart=/opt/vya/bin/python /opt/attempts.py"))
-    words = [str(unit) if word.endswith(unit.name) else word for word in machine.confined(unit.name)]
+    words = [str(unit) if word.endswith(unit.name) else word for word in installed.confined(unit.name)]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout.splitlines() == [
         "Read-only file system",
@@ -256,3 +222,43 @@ def test_cron_is_silent_on_success_and_repeats_all_on_failure(tmp_path: Path) ->
         here = command.replace("/opt/vya/bin", str(tmp_path))
         done = subprocess.run([variables["SHELL"], "-c", here], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout, done.stderr) == (code, printed, "")
+
+
+def test_the_role_makes_what_the_units_want_and_then_changes_nothing(
+    machine: Machine, playbook: list[object], tmp_path: Path
+) -> None:
+    folder = require_linter("ansible")
+    settings = (
+        "LC_ALL=C.UTF-8",
+        "HOME=/tmp",
+        "ANSIBLE_PIPELINING=1",
+        f"ANSIBLE_ROLES_PATH={ROOT}/config/ansible/roles",
+        f"PATH={folder}:/usr/bin:/usr/sbin:/bin",
+    )
+    run = ["/usr/bin/env", *settings, str(folder / "ansible-playbook"), *map(str, playbook)]
+    run += ["--skip-tags", "vya_packages,vya_services"]
+    lent = (folder.parent, ROOT / "config", UNITS, tmp_path)
+    for described in ("sysusers", "tmpfiles"):
+        machine.at(f"/etc/{described}.d/vya-backupdb.conf").unlink()
+    first = machine.inside(*run, lent=lent)
+    assert "failed=0" in first
+    assert "changed=0" not in first
+    assert (
+        json.loads((tmp_path / "variables.json").read_text())["vya_backupdb_credentials_key"].split()[-1] not in first
+    )
+
+    _, group = machine.ids("vya-backup")
+    etc = machine.at("/etc/vya_backupdb")
+    facts = {path.name: (path.stat().st_mode & 0o777, path.stat().st_gid) for path in etc.iterdir()}
+    assert facts == {"config.yaml": (0o640, group), "credentials.json": (0o600, 0), "credentials.key": (0o600, 0)}
+    config = load(etc / "config.yaml")
+    assert (config.application.hostname, config.scheduling.method, config.backup.compression_level) == (
+        "east",
+        "cron",
+        3,
+    )
+    assert config.control.operators == ("vya-operators",)
+    for unit in UNITS.glob("*.*"):
+        assert unit.is_dir() or machine.at(f"/etc/systemd/system/{unit.name}").read_bytes() == unit.read_bytes()
+    assert machine.at("/etc/cron.d/vya-backupd").exists()
+    assert "changed=0" in machine.inside(*run, lent=lent)
