@@ -8,7 +8,7 @@ from sqlalchemy.exc import StatementError
 from tests.catalog.samples import EXTENTS, NIGHT, backup, event
 from vya_backupd.catalog import Catalog, LastSize
 from vya_backupd.errors import UsageError
-from vya_backupd.model.backup import BackupType, Hold, Proof
+from vya_backupd.model.backup import BackupType, Hold, Outline, Proof, StoredBackup
 
 
 async def ids(catalog: Catalog, *args: object, **kwargs: object) -> list[str]:
@@ -20,6 +20,26 @@ async def test_a_recorded_backup_comes_back_as_it_was_but_for_its_extents(catalo
     await catalog.backups.record(stored, event())
     found = await catalog.backups.get("b1")
     assert found == replace(stored, manifest=replace(stored.manifest, extents=()))
+
+
+async def test_outlines_are_what_retention_looks_at(catalog: Catalog) -> None:
+    plain = backup("plain")
+    facts = replace(plain.manifest.facts, id="held", run="slot", database="@globals", type=BackupType.GLOBALS)
+    hold = Hold("audit", "anna", NIGHT, NIGHT)
+    held = StoredBackup(replace(plain.manifest, facts=facts, hold=hold), "held.sql.gz")
+    for each in (plain, held, backup("other", instance="my-01")):
+        await catalog.backups.record(each, None)
+    found = {each.id: each for each in await catalog.backups.outlines(["pg-01"])}
+    assert found == {
+        "plain": Outline(
+            "plain", plain.path, "site", "pg-01", "shop", BackupType.FULL, NIGHT, size_bytes=1000
+        ),
+        "held": Outline(
+            "held", "held.sql.gz", "site", "pg-01", "@globals", BackupType.GLOBALS, NIGHT, 1000, hold=hold, run="slot"
+        ),
+    }  # fmt: skip
+    assert len(await catalog.backups.outlines()) == 3
+    assert await catalog.backups.outlines([]) == []
 
 
 async def test_recording_twice_keeps_one(catalog: Catalog) -> None:

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from tests.waiting import PATIENCE
 from vya_backupd.errors import NotFoundError, VyaError
-from vya_backupd.operations.requests import BackupRequest, RestoreRequest, VerifyRequest
+from vya_backupd.operations.requests import BackupRequest, PruneRequest, RestoreRequest, VerifyRequest
 
 Answer = Any | Callable[[Any], Any]
 
@@ -170,6 +170,7 @@ def _as_the_daemon_reads_it(body: dict[str, Any]) -> None:
         "backup": BackupRequest.parse,
         "restore": RestoreRequest.parse,
         "verify": VerifyRequest.parse,
+        "prune": PruneRequest.parse,
     }
     if read := readers.get(body.get("kind", "restore")):
         read(body.get("request", body))

@@ -78,6 +78,15 @@ class StoreContract:
         with pytest.raises(NotFoundError):
             store.rewrite_manifest(first, first.manifest)
 
+    async def test_it_knows_without_reading_whether_a_backup_is_whole(self, store: Store) -> None:
+        stored = await publish(store)
+        store.recognise()
+        assert store.holds(stored.path, 4)
+        assert not store.holds(stored.path, 5)
+        assert not store.holds("site/nothing/here.sql.gz", 4)
+        store.delete(stored)
+        assert not store.holds(stored.path, 4)
+
     async def test_a_name_is_free_again_after_its_backup_was_deleted(self, store: Store) -> None:
         store.delete(await publish(store))
         assert (await publish(store)).path == PATH

@@ -301,6 +301,21 @@ def test_another_folder_in_the_place_of_the_base_path_is_noticed(store: LocalSto
     assert files_below(tmp_path) == []
 
 
+async def test_nothing_is_deleted_from_another_folder_in_the_place_of_the_base_path(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    stored = await publish(store)
+    store.base_path.rename(tmp_path / "away")
+    store.base_path.mkdir()
+    for ask in (store.recognise, lambda: store.delete(stored)):
+        with pytest.raises(StorageError):
+            ask()
+    store.base_path.rmdir()
+    (tmp_path / "away").rename(store.base_path)
+    store.recognise()
+    assert store.holds(stored.path, 4)
+
+
 def test_a_base_path_that_went_away_is_noticed(store: LocalStore) -> None:
     store.base_path.rmdir()
     with pytest.raises(StorageError, match="backups"):
