@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import errno
 import os
 import resource
 import shlex
@@ -177,8 +178,9 @@ def _drop_rights(service: dict[str, list[str]]) -> None:
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
     _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-    if service.get("MemoryDenyWriteExecute") == ["yes"]:
-        _check(_libc.prctl(_PR_SET_MDWE, 1, 0, 0, 0))
+    denied = service.get("MemoryDenyWriteExecute") == ["yes"]
+    if denied and _libc.prctl(_PR_SET_MDWE, 1, 0, 0, 0) and ctypes.get_errno() != errno.EINVAL:
+        _check(-1)  # kernels before 6.3 have no such switch
 
 
 def _check(result: int) -> None:
