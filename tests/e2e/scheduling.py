@@ -58,6 +58,7 @@ class Planned:
         """Wait until this slot's run has ended and nothing follows it. Returns what is told of it."""
 
         def ended() -> dict[str, Any] | None:
+            assert self.product.process.poll() is None, f"the daemon ended with {self.product.process.returncode}"
             last = self.schedule()["last"]
             if last is None or datetime.fromisoformat(last["slot"]) != slot or self.active():
                 return None
