@@ -35,7 +35,7 @@ systemctl() {
     fi
     if [ "$1" != stop ]; then
         setsid vya-backupd >>daemon.log 2>&1 </dev/null & echo $! >daemon.pid
-        until vyactl health >health.log 2>&1; do kill -0 "$(cat daemon.pid)"; done
+        until vyactl operations list >start.log 2>&1; do kill -0 "$(cat daemon.pid)"; done
     fi
 }
 """
