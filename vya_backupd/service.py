@@ -38,6 +38,8 @@ from vya_backupd.operations import holds
 from vya_backupd.operations.restore import RestoreHandler
 from vya_backupd.operations.site import Site
 from vya_backupd.operations.sources import backup_by_id
+from vya_backupd.policy.health import Reason
+from vya_backupd.status import StatusPage
 from vya_backupd.storage import Usage
 
 LIVE_SECONDS = 30.0
@@ -58,22 +60,28 @@ class DaemonService:
         self._lifecycle = lifecycle
         self._metrics = metrics
         self._objectives = Objectives(site, metrics)
+        self.page = StatusPage(site, metrics, self._objectives)
         self._usage = Usage(0, 0, 0)
         self._began = time.monotonic()
         self.reachable: dict[str, str] = {}
         self.troubles: tuple[str, ...] = ()
         self.sync_status: Callable[[], Awaitable[Record | None]] | None = None
+        self.unsettled: Callable[[], Sequence[str]] = list
 
     # probes
 
     async def health(self) -> tuple[bool, Record]:
         """See ``Probes``. Degraded while an objective is missed: ``policy.health`` says which there are."""
-        await self._objectives.freshen()
-        reasons = [reason.text for reason in self._objectives.missed(self.troubles)]
+        reasons = [reason.text for reason in await self.missed()]
         body: Record = {"status": "degraded" if reasons else "healthy", "timestamp": format_time(self._site.now())}
         if reasons:
             body["reasons"] = reasons
         return not reasons, body
+
+    async def missed(self) -> tuple[Reason, ...]:
+        """Every objective that is missed at this moment."""
+        await self._objectives.freshen()
+        return self._objectives.missed(self.troubles)
 
     def ready(self) -> tuple[bool, Record]:
         """See ``Probes``. A server that is down is shown and does not make the daemon unready.
@@ -106,28 +114,13 @@ class DaemonService:
             "hostname": self._site.config.application.hostname,
             "phase": str(self._lifecycle.phase),
             "uptime_seconds": round(time.monotonic() - self._began, 1),
-            "storage": await self._storage(),
-            "instances": [await self._instance_status(each) for each in self._site.settings.instances.values()],
+            **await self.page.record(self.troubles, self.reachable),
             "running": [operation_record(each) for each in self._queue.running],
             "waiting": [operation_record(each) for each in self._queue.waiting],
             "progress": [progress_record(each) for each in self._queue.progress],
             "recent": [result_record(each) for each in recent],
-            "troubles": list(self.troubles),
+            "troubles": [*self.troubles, *self.unsettled()],
             "sync": await self.sync_status() if self.sync_status else None,
-        }
-
-    async def _storage(self) -> Record:
-        usage = await asyncio.to_thread(self._site.store.usage)
-        return {"base_path": str(self._site.store.base_path), "free_bytes": usage.free, "total_bytes": usage.total}
-
-    async def _instance_status(self, instance: Instance) -> Record:
-        newest = await self._site.catalog.backups.newest_each(instance.id)
-        return {
-            "id": instance.id,
-            "type": str(instance.kind),
-            "enabled": instance.enabled,
-            "reachable": self.reachable.get(instance.id, UNKNOWN),
-            "databases": [self._record(stored) for stored in newest],
         }
 
     def config(self) -> Record:

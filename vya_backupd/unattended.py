@@ -20,10 +20,12 @@ from vya_backupd.observe.metrics import Metrics
 from vya_backupd.observe.notify import Notices
 from vya_backupd.observe.notify_carrier import Means
 from vya_backupd.observe.push import Pusher, PushTerms
+from vya_backupd.observe.reach import Reach
 from vya_backupd.operations.leftovers import Leftovers
 from vya_backupd.operations.mirroring import Mirroring
 from vya_backupd.operations.site import Site
 from vya_backupd.panels.audit import AuditPanel
+from vya_backupd.panels.doctor import DoctorPanel
 from vya_backupd.panels.notify import NotifyPanel
 from vya_backupd.panels.retention import RetentionPanel
 from vya_backupd.panels.schedule import SchedulePanel
@@ -56,15 +58,19 @@ def furnish(house: House) -> tuple[Sequence[Part], Sequence[Panel]]:
     means = Means(lambda: site.config, lambda: site.settings.decrypt, site.now)
     parts.append(Notices(site.catalog, means))
     panels.append(NotifyPanel(site, means))
+    reach = Reach(means, lambda: _push_terms(site))
     pusher = Pusher(lambda: _push_terms(site), lambda: _rendered(house.service), site.catalog.record, site.now)
     live = replace(house.metrics.live, pushes=lambda: pusher.counts)
     parts.append(pusher)
     if not house.standalone:
         slots = Slots(site, house.queue)
         parts += [Timekeeper(site, slots), DailyRetention(site), Reverification(site, house.queue)]
-        panels.append(SchedulePanel(site, slots))
+        schedule = SchedulePanel(site, slots)
+        panels.append(schedule)
+        house.service.page.schedule = schedule.overview
         live = replace(live, scheduler_lag=lambda: slots.lag_seconds if slots.terms else None)
     house.metrics.live = live
+    panels.append(DoctorPanel(site, house.service, house.metrics, reach))
     return parts, panels
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from vya_backupd.catalog import migrate
+from vya_backupd.catalog import migrate, tables
 from vya_backupd.catalog.backups import BackupIndex
 from vya_backupd.catalog.database import Database
 from vya_backupd.catalog.events import EventLog
@@ -42,6 +42,11 @@ class Catalog:
         self.figures = FigureQueries(self._database)
         self.needs_rebuild = False
         self.moved_aside: Path | None = None
+
+    @property
+    def revision(self) -> str:
+        """Which release's tables these are; an open catalog has those of this one."""
+        return tables.REVISION
 
     async def open(self) -> None:
         """Connect and bring the tables up to date. A damaged SQLite file is moved aside and begun anew.

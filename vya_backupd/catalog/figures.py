@@ -17,12 +17,16 @@ from vya_backupd.catalog import tables
 from vya_backupd.catalog.database import Database
 from vya_backupd.model.event import Event
 from vya_backupd.model.operation import OperationKind, State
+from vya_backupd.policy.forecast import Change
 
 _B = tables.backups.c
 _E = tables.events.c
 _PAGE = 500
 _PAGES_READ = 40
 """How far back the last end of an instance's work is looked for: 20,000 operations."""
+
+_SIGNS = {"backup.published": 1, "backup.expired": -1, "backup.deleted": -1, "backup.vanished": -1}
+_MOST_CHANGES = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +142,22 @@ class FigureQueries:
                 if len(page) < _PAGE or not unseen:
                     break
         return found
+
+    async def newest_sizes(self, until: datetime) -> dict[tuple[str, str], int]:
+        """How big the file of each database's newest backup is; later snapshots than ``until`` are a wrong clock's."""
+        newest = sa.select(_B.instance, _B.database, sa.func.max(_B.taken_at).label("at")).where(_B.taken_at <= until)
+        last = newest.group_by(_B.instance, _B.database).subquery()
+        same = (_B.instance == last.c.instance) & (_B.database == last.c.database) & (_B.taken_at == last.c.at)
+        query = sa.select(_B.instance, _B.database, _B.size_bytes).join(last, same)
+        async with self._database.reading() as connection:
+            return {(row.instance, row.database): row.size_bytes for row in await connection.execute(query)}
+
+    async def changes(self, since: datetime) -> list[Change]:
+        """Backups that came and went, by the events of them: the newest ``_MOST_CHANGES`` since this moment."""
+        query = sa.select(_E.name, _E.at, _E.data).where(_E.name.in_(_SIGNS), _E.at >= since)
+        async with self._database.reading() as connection:
+            rows = await connection.execute(query.order_by(_E.id.desc()).limit(_MOST_CHANGES))
+            return [Change(at, _SIGNS[name] * int(json.loads(data).get("size_bytes", 0))) for name, at, data in rows]
 
     async def least_verified(self, before: datetime, limit: int = 1000) -> list[LeastRead]:
         """Backups that were last read, or else made, before this moment; the longest ago first."""

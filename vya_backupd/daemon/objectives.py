@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fnmatch
 import functools
 import json
 from collections import Counter
@@ -20,7 +19,7 @@ from typing import Any
 
 from vya_backupd.errors import VyaError
 from vya_backupd.model.backup import GLOBALS_NAME
-from vya_backupd.model.instance import EngineKind, Instance
+from vya_backupd.model.instance import Instance
 from vya_backupd.observe.metrics import Metrics
 from vya_backupd.observe.outlook import InstanceOutlook, Outlook
 from vya_backupd.operations.site import Site
@@ -61,6 +60,23 @@ class Known:
     def text(self) -> str:
         """For the mark."""
         return json.dumps({"since": self.since, "databases": self.databases}, default=datetime.isoformat)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How one instance stands. ``discovered``: databases on the server, None before its first answer.
+
+    Of what is ours there: ``overdue`` is missed, ``awaited`` has no backup and is not due yet. ``oldest``: the snapshot
+    that is longest ago, of the newest complete ones of each database.
+    """
+
+    max_age: timedelta
+    discovered: int | None
+    covered: int
+    uncovered: tuple[str, ...]
+    overdue: tuple[str, ...]
+    awaited: tuple[str, ...]
+    oldest: datetime | None
 
 
 class Objectives:
@@ -118,6 +134,21 @@ class Objectives:
             counts[str(reason.objective)] += reason.count
         return counts
 
+    def standing(self, instance: Instance) -> Standing:
+        """How an instance stands at this moment, by the facts of the last weighing."""
+        now, known = self._site.now(), self._known or Known()
+        ours = [each for each in self._facts.protected if each.instance == instance.id]
+        names = known.databases.get(instance.id)
+        return Standing(
+            self._site.settings.max_age(instance.id),
+            None if names is None else len(names),
+            sum(each.database not in (GLOBALS_NAME, ANY) for each in ours),
+            tuple(sorted(name for name, _ in self._uncovered(instance, known))),
+            tuple(sorted(each.database for each in ours if each.due < now)),
+            tuple(sorted(each.database for each in ours if each.newest is None and each.due >= now)),
+            min((each.newest for each in ours if each.newest), default=None),
+        )
+
     # inside
 
     async def _recall(self) -> Known:
@@ -158,7 +189,7 @@ class Objectives:
 
     def _uncovered(self, instance: Instance, known: Known) -> list[tuple[str, datetime]]:
         names = known.databases.get(instance.id, {}).items()
-        return [(name, since) for name, since in names if not instance.covers(name) and not left_out(instance, name)]
+        return [(name, since) for name, since in names if not instance.covers(name) and not instance.leaves_out(name)]
 
     def _gather(self, enabled: Sequence[Instance], known: Known, protected: tuple[Protection, ...]) -> HealthFacts:
         config, figures, errands = self._site.config, self._metrics.figures, self._metrics.errands
@@ -209,13 +240,6 @@ class Objectives:
             return outlook
         covered, uncovered = sum(map(instance.covers, names)), len(self._uncovered(instance, known))
         return replace(outlook, discovered=len(names), covered=covered, uncovered=uncovered)
-
-
-def left_out(instance: Instance, database: str) -> bool:
-    """Whether somebody decided that this database is not backed up: by an exclusion, or as PostgreSQL's ``postgres``."""
-    if instance.kind is EngineKind.POSTGRESQL and database == "postgres":
-        return True
-    return any(fnmatch.fnmatchcase(database, pattern) for pattern in instance.exclude)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -75,6 +75,15 @@ class Instance:
             return "postgres" in self.databases
         return any(database == pattern or fnmatch.fnmatchcase(database, pattern) for pattern in self.databases)
 
+    def leaves_out(self, database: str) -> bool:
+        """Whether somebody decided that this database is not backed up: an exclusion, or that it is the server's own.
+
+        PostgreSQL's ``postgres`` counts as such.
+        """
+        if database in SYSTEM_DATABASES[self.kind] or (self.kind is EngineKind.POSTGRESQL and database == "postgres"):
+            return True
+        return any(fnmatch.fnmatchcase(database, pattern) for pattern in self.exclude)
+
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:

@@ -113,6 +113,19 @@ class Pusher:
             await self._record(event)
 
 
+async def knock(terms: PushTerms) -> str | None:
+    """Ask the gateway whether it is ready. None when it is, or else why not, in words that name no login."""
+    timeout = aiohttp.ClientTimeout(total=PUSH_SECONDS)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(f"{terms.url.rstrip('/')}/-/ready", allow_redirects=False) as answer,
+        ):
+            return None if answer.status < 300 else f"status {answer.status}"
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+        return _reason(error)
+
+
 async def _put(target: str, body: bytes) -> None:
     timeout = aiohttp.ClientTimeout(total=PUSH_SECONDS)
     headers = {"Content-Type": TEXT_TYPE}

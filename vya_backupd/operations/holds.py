@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from vya_backupd.errors import BusyError
 from vya_backupd.model.backup import Hold, StoredBackup
@@ -63,7 +64,9 @@ async def _rewrite(site: Site, backup_id: str, held: Hold | None, name: str, act
 
 def _event(site: Site, name: str, stored: StoredBackup, actor: str) -> Event:
     facts, hold = stored.manifest.facts, stored.manifest.hold
-    data = {"backup_id": stored.id, "path": stored.path}
+    data: dict[str, Any] = {"backup_id": stored.id, "path": stored.path}
+    if name == "backup.deleted":
+        data["size_bytes"] = stored.manifest.size_bytes
     if name == "backup.held" and hold is not None:
         data |= {"note": hold.note, "until": hold.until.isoformat() if hold.until else "released"}
     return Event(name, site.now(), None, facts.instance, facts.database, actor, data)

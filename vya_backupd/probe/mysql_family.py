@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from vya_backupd.engines.globals import GlobalsTarget
 from vya_backupd.engines.mysql_definers import PROPERTY, to_property
 from vya_backupd.engines.mysql_globals import SYSTEM_ACCOUNTS, Account, quoted_account, script, with_certificate
+from vya_backupd.engines.mysql_rights import NEEDED, Grants
 from vya_backupd.engines.mysql_sql import quote
 from vya_backupd.engines.tools import parse_numbers
 from vya_backupd.model.instance import DatabaseFacts, EngineKind, ServerFacts
@@ -15,8 +16,7 @@ from vya_backupd.probe.connect import Row, Session
 from vya_backupd.probe.postgresql import listed
 
 _TRANSACTIONAL = frozenset({"INNODB", "ROCKSDB", "TOKUDB", "XTRADB", "NDBCLUSTER"})
-_NEEDED = ("SELECT", "SHOW VIEW", "TRIGGER", "EVENT")
-_GRANT = re.compile(r"GRANT (?P<rights>.+?) ON (?P<on>\S.*?) TO ", re.DOTALL)
+_ROLE = re.compile(r"GRANT [`']")
 _PROXY = re.compile(r"GRANT PROXY ON (?:``@``|''@''|''@'%'|``@`%`) TO .* WITH GRANT OPTION")
 _SHORTEST_WRITE_TIMEOUT = 60
 _UNRESOLVED = frozenset({1356, 1449, 1370, 1146, 1054, 1305})
@@ -31,8 +31,7 @@ async def server(session: Session) -> ServerFacts:
     vendor = EngineKind.MARIADB if "mariadb" in f"{text} {comment}".lower() else EngineKind.MYSQL
     found = re.match(r"\d+(\.\d+)*", str(text))
     version = parse_numbers(found.group()) if found else (0,)
-    grants = await _grants(session)
-    superuser = any(on == "*.*" and {"ALL PRIVILEGES", "SUPER"} & set(rights.split(", ")) for rights, on in grants)
+    superuser = bool({"ALL PRIVILEGES", "SUPER"} & (await grants(session)).everywhere())
     warnings = []
     if vendor is EngineKind.MARIADB and int(write_timeout) < _SHORTEST_WRITE_TIMEOUT:
         warnings.append(f"net_write_timeout is {write_timeout} s: a dump that waits longer for a slow disk is cut off")
@@ -162,39 +161,25 @@ def _is_loose(engine: object) -> bool:
     return engine is not None and str(engine).upper() not in _TRANSACTIONAL
 
 
-async def _grants(session: Session) -> list[tuple[str, str]]:
-    """(rights, object) pairs of the account's own grants."""
+async def grants(session: Session) -> Grants:
+    """What the account may do here, through roles that are active as well."""
+    login = str(await session.value("SELECT CURRENT_USER()"))
     lines = [str(line) for (line,) in await session.run("SHOW GRANTS")]
-    found = [match for match in map(_GRANT.match, lines) if match]
-    return [(match["rights"], match["on"]) for match in found]
+    if any(_ROLE.match(line) for line in lines):
+        # MySQL leaves out what the roles give unless they are named; MariaDB knows no USING and tells it by itself.
+        roles = str(await session.value("SELECT CURRENT_ROLE()") or "NONE")
+        if "@" in roles:
+            lines = [str(line) for (line,) in await session.run(f"SHOW GRANTS FOR CURRENT_USER() USING {roles}")]
+    return Grants.parse(login, lines)
 
 
 async def _missing_rights(session: Session, name: str) -> list[str]:
     """Rights on the database without which objects are silently left out of a dump."""
-    lines = [str(line) for (line,) in await session.run("SHOW GRANTS")]
-    if any(line.startswith(("GRANT `", "GRANT '")) for line in lines):
-        return []  # rights come through roles; what they give is not told here
-    held: set[str] = set()
-    for rights, on in await _grants(session):
-        if on == "*.*" or _pattern_fits(on, name):
-            held |= {right.strip() for right in rights.split(",")}
-    if "ALL PRIVILEGES" in held:
-        return []
-    missing = [right for right in _NEEDED if right not in held]
+    held = await grants(session)
+    missing = [right for right in NEEDED if not held.may(right, name)]
     return (
         [f"this account lacks {', '.join(missing)} on {name}: what it cannot see is not in a backup"] if missing else []
     )
-
-
-def _pattern_fits(on: str, name: str) -> bool:
-    """Whether a grant on all of a database pattern covers a database; ``%`` and ``_`` are wildcards there, backslashes escape."""
-    found = re.match(r"`((?:[^`]|``)*)`\.\*$", on)
-    if found is None:
-        return False
-    parts = re.findall(r"\\.|%|_|.", found.group(1).replace("``", "`"), re.DOTALL)
-    wild = {"%": ".*", "_": "."}
-    pattern = "".join(wild.get(part) or re.escape(part[-1]) for part in parts)
-    return re.fullmatch(pattern, name, re.DOTALL) is not None
 
 
 async def globals_script(session: Session, facts: ServerFacts) -> bytes:

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from vya_backupd.engines.globals import GlobalsTarget
+from vya_backupd.engines.mysql_rights import Grants
 from vya_backupd.engines.mysql_swap import DatabaseContent
 from vya_backupd.errors import NotFoundError
 from vya_backupd.model.instance import DatabaseFacts, EngineKind, Instance, ServerFacts
@@ -72,6 +73,16 @@ class Probe:
         """The rows of one statement, taken as it is."""
         async with self._entrance(instance, "asking the server", database) as each:
             return await each.run(sql)
+
+    async def answers(self, instance: Instance, queries: Sequence[str], database: str | None = None) -> list[list[Row]]:
+        """The rows of each statement, all asked in one session."""
+        async with self._entrance(instance, "asking the server", database) as each:
+            return [await each.run(sql) for sql in queries]
+
+    async def grants(self, instance: Instance) -> Grants:
+        """What the account may do on a server of MySQL or MariaDB."""
+        async with session(instance, None, "reading the account's rights") as each:
+            return await mysql_family.grants(each)
 
     async def number(self, instance: Instance, sql: str, database: str | None = None) -> int:
         """The one number that a statement gives: counts, and yes or no."""
