@@ -32,7 +32,10 @@ def test_of_an_address_the_parts_that_give_access_are_secrets_too() -> None:
     assert secret_parts("plain") == ("plain",)
     url = "postgresql+psycopg://u:pa55@h/db"
     assert secret_parts(url) == (url, "pa55")
-    hook = "https://example.com/hooks/T0PS3CRETT0KEN?k=1"
-    assert secret_parts(hook) == (hook, "hooks/T0PS3CRETT0KEN", "k=1")
-    assert secret_parts("https://example.com/hook") == ("https://example.com/hook",)
+    hook = "https://u:pa55@example.com/hooks/T0PS3CRETT0KEN/fail?token=abcdefGhijkl&k=1"
+    assert secret_parts(hook) == (hook, "T0PS3CRETT0KEN", "abcdefGhijkl", "pa55")
+    ping = "https://hc.example.com/ping/6f1c09d2-6e1b-4f0a"
+    assert secret_parts(ping) == (ping, "6f1c09d2-6e1b-4f0a")
+    words = "https://example.com/hooks/notifications?channel=administrators"
+    assert secret_parts(words) == (words,)
     assert secret_parts("sqlite+aiosqlite:////var/lib/x/catalog.db")[1:] == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,21 +11,26 @@ from pydantic import BaseModel
 
 from vya_backupd.config.secret_ref import SecretRef
 
-LONG_PATH = 12
-"""Shorter paths of web addresses (``hook``, ``api/v1``) are words, not secrets."""
+SHORTEST_TOKEN = 12
+"""Shorter parts of an address (``hook``, ``api``) are words, not secrets."""
+_TOKEN = re.compile(r"\d|[a-z][A-Z]")
+"""What sets a token apart from a word: a digit, or a capital letter within it."""
 
 
 def secret_parts(text: str) -> tuple[str, ...]:
-    """A secret, and what of it others may show by itself: of an address its password, and of a web address its path."""
+    """A secret, and what of it others may show by itself: of an address its password, and of a web address its tokens.
+
+    Ordinary words of an address are none: what is kept out of logs and mails would take them from other sentences.
+    """
     if "://" not in text:
         return (text,)
     try:
         parts = urlsplit(text)
     except ValueError:
         return (text,)
-    path = parts.path.strip("/") if parts.scheme in ("http", "https") else ""
-    found = (text, parts.password or "", path if len(path) >= LONG_PATH else "", parts.query)
-    return tuple(filter(None, found))
+    words = re.split(r"[/&=?]", f"{parts.path}/{parts.query}") if parts.scheme in ("http", "https") else []
+    tokens = [each for each in words if len(each) >= SHORTEST_TOKEN and _TOKEN.search(each)]
+    return (text, *tokens, *([parts.password] if parts.password else []))
 
 
 def secrets_in(value: Any) -> Iterator[SecretRef]:

@@ -10,17 +10,17 @@ import asyncio
 import hashlib
 import hmac
 import json
-import re
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from vya_backupd import __version__
 from vya_backupd.catalog.outbox import WaitingLetter
 from vya_backupd.config.schema_notifications import Webhook
 from vya_backupd.config.secret_ref import SecretRef, site_of
+from vya_backupd.config.secrets_in import secret_parts
 from vya_backupd.errors import NoticeError, VyaError
 from vya_backupd.model.operation import State
 from vya_backupd.observe.notify_carrier import Means, Told
@@ -119,7 +119,7 @@ class HttpCarrier:
 
     def _reveal(self, reference: SecretRef) -> str:
         url = reference.reveal(self._means.decrypt()).reveal()
-        for secret in (url, *secrets_in(url)):
+        for secret in secret_parts(url):
             register_secret(secret)
         return url
 
@@ -156,14 +156,6 @@ class HttpCarrier:
 
     def _session(self) -> ClientSession:
         return new_session(self._means.config().notifications.timeout.total_seconds())
-
-
-def secrets_in(url: str) -> list[str]:
-    """The parts of an address that look like secrets: a password, and what is too long and mixed to be a word."""
-    parts = urlsplit(url)
-    words = re.split(r"[/&=?]", f"{parts.path}/{parts.query}")
-    mixed = [each for each in words if len(each) >= 12 and re.search(r"\d", each) and re.search(r"[A-Za-z]", each)]
-    return [*mixed, *([parts.password] if parts.password else [])]
 
 
 def new_session(timeout: float) -> ClientSession:
