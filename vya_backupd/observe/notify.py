@@ -88,18 +88,22 @@ class Notices:
         async with self._turns[carrier.name]:
             outbox = self._catalog.outbox
             waiting = outbox.waiting(carrier.channels) if everything else None
-            letters = await (waiting or outbox.due(carrier.channels, self._means.now()))
-            if not letters:
+            found = await (waiting or outbox.due(carrier.channels, self._means.now()))
+            untold = {each.id: each for each in found}
+            if not untold:
                 return
             try:
-                async with aclosing(carrier.carry(letters)) as answers:
+                async with aclosing(carrier.carry(found)) as answers:
                     async for told in answers:
                         await self._record(told)
+                        for each in told.letters:
+                            del untold[each.id]
             except VyaError:
                 raise
             except Exception as error:  # noqa: BLE001 - a letter must not keep the daemon from living
                 _log.exception("notification.carrier_failed", carrier=carrier.name)
-                await self._record(Told(letters, error=NoticeError(f"unexpected: {error!r}", code="internal")))
+                rest = list(untold.values())
+                await self._record(Told(rest, error=NoticeError(f"unexpected: {error!r}", code="internal")))
 
     # what became of letters
 

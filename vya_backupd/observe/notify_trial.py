@@ -20,6 +20,11 @@ from vya_backupd.observe.notify_rules import EMAIL, PING, WEBHOOK, names_instanc
 
 CHANNELS = (EMAIL, WEBHOOK, PING)
 TOPIC = "notification.test"
+_ABSENT = {
+    EMAIL: "mails are not switched on",
+    WEBHOOK: "no webhook is configured",
+    PING: "no ping.success_url is configured, and a test calls no other",
+}
 
 Record = dict[str, Any]
 
@@ -55,12 +60,8 @@ class Trial:
             places = self._instances if names_instance(config.ping.success_url) else [None]
             found += [await self._try_ping(place) for place in places]
         if not found:
-            what = {EMAIL: "mails are", WEBHOOK: "no webhook is", PING: "no ping is"}.get(chosen[0], "")
-            text = f"{what} not switched on" if chosen == [EMAIL] else f"{what} configured"
-            raise UsageError(
-                text if len(chosen) == 1 else "neither mails nor webhooks nor pings are configured",
-                hint="See section notifications of the configuration.",
-            )
+            text = _ABSENT[chosen[0]] if len(chosen) == 1 else "neither mails nor webhooks nor pings are configured"
+            raise UsageError(text, hint="See section notifications of the configuration.")
         return found
 
     async def _try_mail(self, to: Sequence[str], actor: str) -> AsyncIterator[Record]:
