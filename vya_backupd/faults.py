@@ -29,6 +29,7 @@ POINTS = (
     "store.tombstone",
     "store.emptied",
     "store.deleted",
+    "restore.lending",
     "restore.created",
     "restore.fed",
     "restore.finished",

@@ -252,7 +252,8 @@ class DaemonService:
             if is_last(update) and isinstance(update, Operation):
                 yield finished_line(update, await self._made(update), self._site.store.base_path)
                 return
-            yield watch_line(update)
+            ahead = self._queue.ahead_of(operation_id) if isinstance(update, Operation) else ()
+            yield watch_line(update, ahead)
 
     async def _made(self, operation: Operation) -> Sequence[StoredBackup]:
         """The backups that an operation's steps name, as they are now."""

@@ -9,6 +9,7 @@ afterwards both are as they were.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from vya_backupd.engines.mysql_sql import literal, quote
 
 PROPERTY = "definers"
 """The key among a backup's properties: a JSON list of [user, host]."""
+_QUOTED = re.compile(r"`(?:[^`]|``)*`|'(?:[^'\\]|\\.|'')*'", re.DOTALL)
 
 
 def to_property(definers: Iterable[str]) -> str:
@@ -70,6 +72,11 @@ def loans(
             take_back = [f"DROP USER {account}"]
         made.append(Loan(account, is_new, tuple(lend), tuple(take_back)))
     return made
+
+
+def is_locked(create_user: str) -> bool:
+    """Whether an account is locked, by what SHOW CREATE USER says of it."""
+    return "ACCOUNT LOCK" in _QUOTED.sub("", create_user)
 
 
 def _pattern(database: str) -> str:

@@ -73,3 +73,19 @@ def sessions(database: str, kind: EngineKind) -> str:
     """How many client sessions other than ours have chosen a database."""
     view = "performance_schema.processlist" if kind is EngineKind.MYSQL else "information_schema.PROCESSLIST"
     return f"SELECT COUNT(*) FROM {view} WHERE DB = {literal(database)} AND ID <> CONNECTION_ID()"
+
+
+def mark(database: str, table: str) -> str:
+    """Put a table into a database that says: not everything is in it yet."""
+    return f"CREATE TABLE {quote(database)}.{quote(table)} (restoring INT PRIMARY KEY)"
+
+
+def unmark(database: str, table: str) -> str:
+    """Take the table of ``mark`` away."""
+    return f"DROP TABLE {quote(database)}.{quote(table)}"
+
+
+def is_marked(database: str, table: str) -> str:
+    """1 or 0."""
+    here = f"TABLE_SCHEMA = {literal(database)} AND TABLE_NAME = {literal(table)}"
+    return f"SELECT COUNT(*) FROM information_schema.TABLES WHERE {here}"

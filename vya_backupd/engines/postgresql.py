@@ -149,6 +149,14 @@ class PostgreSQL:
         """1 or 0."""
         return sql.exists(database)
 
+    def closed_sql(self, database: str) -> str:
+        """1 when the database is there and lets nobody in, else 0."""
+        return sql.closed(database)
+
+    def open_sql(self, database: str) -> list[str]:
+        """Let connections in again, after an exchange that was cut short."""
+        return [sql.allow(database, "true")]
+
     def rename_database_sql(self, database: str, new_name: str) -> list[str]:
         """Give a database another name; refused while anybody is connected to it."""
         return [f"ALTER DATABASE {sql.quote(database)} RENAME TO {sql.quote(new_name)}"]

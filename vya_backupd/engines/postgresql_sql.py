@@ -83,6 +83,11 @@ def exists(database: str) -> str:
     return f"SELECT count(*) FROM pg_catalog.pg_database WHERE datname = {literal(database)}"
 
 
+def closed(database: str) -> str:
+    """1 when it is there and allows no connections, else 0."""
+    return f"{exists(database)} AND NOT datallowconn"
+
+
 def object_count() -> str:
     """How many objects of users the current database has."""
     catalogs = (
@@ -139,11 +144,11 @@ def swap(original: str, restored: str, aside: str, *, end_sessions: bool) -> Swa
     """
     steps: list[SwapStep] = []
     for name in (original, restored):
-        steps.append(SwapStep(f"close {name}", _allow(name, "false"), _allow(name, "true")))
+        steps.append(SwapStep(f"close {name}", allow(name, "false"), allow(name, "true")))
         if end_sessions or name == restored:
             steps.append(SwapStep(f"end the sessions of {name}", disconnect(name)))
     steps += [_rename(original, aside), _rename(restored, original)]
-    steps.append(SwapStep(f"open {original}", _allow(original, "true"), _allow(original, "false")))
+    steps.append(SwapStep(f"open {original}", allow(original, "true"), allow(original, "false")))
     return SwapPlan(aside, tuple(steps), tuple(drop_database(aside)), way_back(original, restored, aside))
 
 
@@ -159,11 +164,12 @@ def way_back(original: str, restored: str, aside: str) -> str:
         f"DO {tag} BEGIN IF {stands(aside)} THEN"
         f" IF {stands(original)} THEN {rename.format(quote(original), quote(restored))} END IF;"
         f" {rename.format(quote(aside), quote(original))} END IF;"
-        f" {_allow(original, 'true')}; END {tag}"
+        f" {allow(original, 'true')}; END {tag}"
     )
 
 
-def _allow(name: str, answer: str) -> str:
+def allow(name: str, answer: str) -> str:
+    """Whether the database lets anybody in: ``true`` or ``false``."""
     return f"ALTER DATABASE {quote(name)} WITH ALLOW_CONNECTIONS {answer}"
 
 

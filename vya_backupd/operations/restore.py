@@ -15,6 +15,7 @@ from vya_backupd.errors import TargetError, UsageError, VyaError
 from vya_backupd.model.backup import GLOBALS_NAME, BackupType, StoredBackup
 from vya_backupd.model.instance import Instance
 from vya_backupd.model.operation import State
+from vya_backupd.operations.leftovers import Leftovers
 from vya_backupd.operations.requests import RestoreRequest
 from vya_backupd.operations.restoring import Restorer
 from vya_backupd.operations.restoring_globals import GlobalsRestorer
@@ -39,6 +40,7 @@ class RestoreHandler:
 
     def __init__(self, site: Site) -> None:
         self._site = site
+        self._leftovers = Leftovers(site)
 
     def resources(self, request: dict[str, Any]) -> frozenset[str]:
         """The instance that is written to; it may be known only once the file is read, then it is checked there."""
@@ -137,6 +139,7 @@ class RestoreHandler:
             raise UsageError(
                 "a foreign file does not say where it came from: name a target instance", hint="--target-instance ID"
             )
+        await self._leftovers.take_away(instance_id)
         if facts is not None and facts.type is BackupType.GLOBALS:
             return await plan_one(site, source, self._instance(instance_id), GLOBALS_NAME, request)
         database = request.target_database or (facts.database if facts else None)

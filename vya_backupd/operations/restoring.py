@@ -8,19 +8,20 @@ touched before its replacement stands beside it, complete and checked.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 from typing import Any
 
 import structlog
 
 from vya_backupd import faults
+from vya_backupd.engines import mysql_sql
 from vya_backupd.engines.mysql_events import EventSilencer
 from vya_backupd.engines.mysql_foreign import ForeignText
 from vya_backupd.engines.postgresql import PostgreSQL
 from vya_backupd.errors import ServerError, ToolError, VyaError
 from vya_backupd.model.instance import EngineKind
 from vya_backupd.model.operation import Progress
+from vya_backupd.operations.belongings import Notebook, beside_name, token
 from vya_backupd.operations.checking import check_restored
 from vya_backupd.operations.lending import definers_lent
 from vya_backupd.operations.requests import RestoreRequest
@@ -34,9 +35,6 @@ from vya_backupd.process import Process
 
 _log = structlog.get_logger("vya.restore")
 
-_NAME_LIMIT = 63
-"""Bytes in the name of a PostgreSQL database (NAMEDATALEN - 1); MySQL and MariaDB allow 64 characters."""
-
 
 class Restorer:
     """One restore of one file."""
@@ -49,6 +47,8 @@ class Restorer:
         self._target = plan.target
         self._expected = plan.source.manifest.raw_size_bytes if plan.source.manifest else 0
         self._silenced: list[str] = []
+        state_dir = site.config.application.state_dir
+        self._notebook = Notebook(state_dir, work.operation.id, *plan.target.where)
 
     async def run(self) -> dict[str, Any]:
         """Do it. Returns what the step's record keeps.
@@ -57,14 +57,14 @@ class Restorer:
             VyaError: whatever failed first. What had been created is gone then, or is named in the error's hint.
         """
         places = [self._target.database, *([self._beside("new")] if self._plan.overwrite else [])]
-        async with definers_lent(self._site, self._target, self._plan.source.facts, places) as notes:
+        async with definers_lent(self._site, self._target, self._plan.source.facts, places, self._notebook) as notes:
             detail = await self._restore_database()
         detail["notes"] += notes
         return detail
 
     def _beside(self, role: str) -> str:
         """The name under which a ``new`` database stands beside the original, or the ``old`` one beside its successor."""
-        return beside_name(self._target.database, f"{role}_{self._work.operation.id[-6:]}")
+        return beside_name(self._target.database, f"{role}_{token(self._work.operation.id)}")
 
     async def _restore_database(self) -> dict[str, Any]:
         facts = self._plan.source.facts
@@ -78,7 +78,7 @@ class Restorer:
     async def _arrive(self, engine: PostgreSQL) -> dict[str, Any]:
         """Restore under another name and give the wanted one last: nobody ever meets a database that is half there.
 
-        MySQL and MariaDB cannot rename a database: there a restore that is killed leaves one that says so by its gaps.
+        MySQL and MariaDB cannot rename a database: there a restore that is killed leaves one that is marked.
         """
         target = self._target
         beside = self._beside("new")
@@ -92,6 +92,7 @@ class Restorer:
         except BaseException as error:
             await self._drop_again(beside, error)
             raise
+        self._notebook.gone(beside)
         return detail
 
     async def _replace(self) -> dict[str, Any]:
@@ -101,7 +102,7 @@ class Restorer:
         self._tell("swapping", detail["raw_size_bytes"])
         try:
             events = self._silenced if self._events_run else []
-            exchange = Exchange(self._site, self._target, self._work.operation.id, beside, aside)
+            exchange = Exchange(self._site, self._target, self._notebook, beside, aside)
             detail["notes"] += await exchange.run(disconnect=self._request.disconnect, enable_events=events)
         except BaseException as error:
             await self._drop_again(beside, error)
@@ -116,9 +117,13 @@ class Restorer:
             raw_size = await self._feed(database)
             faults.point("restore.fed")
             notes = await self._finish(database)
+            if created and self._is_marked(database):
+                await self._execute([mysql_sql.unmark(database, self._notebook.now.marker)])
             self._tell("checking", raw_size)
             checked = await check_restored(self._site, self._target, database, self._plan.source.manifest)
             faults.point("restore.finished")
+            if created and self._is_marked(database):
+                self._notebook.gone(database)
         except BaseException as error:
             if created:
                 await self._drop_again(database, error)
@@ -138,9 +143,16 @@ class Restorer:
             statements += target.engine.drop_database_sql(database, target.server)
         properties = facts.properties if facts else {}
         statements += target.engine.create_database_sql(database, properties, target.server)
+        if self._is_marked(database):
+            statements.append(mysql_sql.mark(database, self._notebook.now.marker))
         self._tell("creating", 0)
+        self._notebook.making(database)
         await self._execute(statements)
         return True
+
+    def _is_marked(self, database: str) -> bool:
+        """Whether a database that we make bears the wanted name from the beginning, and a mark until it is whole."""
+        return database == self._target.database and self._target.instance.kind is not EngineKind.POSTGRESQL
 
     async def _feed(self, database: str) -> int:
         """Run the client and give it the dump. Its own last words explain a failure better than a broken pipe."""
@@ -254,21 +266,8 @@ class Restorer:
         if statements := target.engine.before_drop_sql(database):
             await self._site.probe.execute(target.instance, statements, database=database)
         await self._execute(target.engine.drop_database_sql(database, target.server))
+        self._notebook.gone(database)
 
     def _tell(self, phase: str, raw: int) -> None:
         where = self._target.where
         self._work.progress(Progress(self._work.operation.id, *where, phase, raw, self._expected))
-
-
-def beside_name(database: str, role: str) -> str:
-    """The name of a database that stands beside another for the time of a restore.
-
-    Recognisable, never too long, and with the operation's token in ``role``: nobody's database is called so.
-    """
-    suffix = f"_vya_{role}"
-    whole = database + suffix
-    if len(whole.encode()) <= _NAME_LIMIT:
-        return whole
-    digest = hashlib.sha256(database.encode()).hexdigest()[:8]
-    room = _NAME_LIMIT - len(suffix) - len(digest) - 1
-    return database.encode()[:room].decode(errors="ignore") + "_" + digest + suffix

@@ -79,7 +79,8 @@ class Site:
     """The parts of one running product. A reload replaces ``settings``, ``tools``, ``naming`` and ``dumps``.
 
     ``dumps`` bounds the databases that are dumped at once. ``manifests`` is held while a manifest is read, changed and
-    written back. ``in_use`` lists backups (once for each user) that nothing may delete now. ``decode_manifest`` reads a
+    written back, ``leftovers`` while what dead restores left is taken away. ``in_use`` lists backups (once for each
+    user) that nothing may delete now. ``decode_manifest`` reads a
     manifest that lies outside the store. ``submit`` queues a further operation in the daemon's own name.
     """
 
@@ -96,6 +97,7 @@ class Site:
     decode_manifest: Callable[[Path], Manifest]
     submit: Callable[[OperationKind, dict[str, Any]], Awaitable[None]] | None = None
     manifests: asyncio.Lock = field(default_factory=asyncio.Lock)
+    leftovers: asyncio.Lock = field(default_factory=asyncio.Lock)
     in_use: list[str] = field(default_factory=list)
 
     @property

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Collection, Iterator
-from pathlib import Path
 
 import structlog
 
@@ -20,6 +18,7 @@ from vya_backupd.engines.postgresql import PostgreSQL
 from vya_backupd.engines.swap import SwapPlan, SwapStep
 from vya_backupd.errors import TargetError, VyaError
 from vya_backupd.model.instance import EngineKind
+from vya_backupd.operations.belongings import Notebook, Swapping, remove, write_durably
 from vya_backupd.operations.site import Site
 from vya_backupd.operations.targets import Target
 
@@ -31,12 +30,13 @@ _FRESH_SESSION = "SET NAMES utf8mb4; SET SESSION sql_mode = DEFAULT, time_zone =
 class Exchange:
     """Gives ``restored`` the place of the target's database; the original is ``aside`` meanwhile, and dropped at last."""
 
-    def __init__(self, site: Site, target: Target, operation_id: str, restored: str, aside: str) -> None:
+    def __init__(self, site: Site, target: Target, notebook: Notebook, restored: str, aside: str) -> None:
         self._site = site
         self._target = target
         self._restored = restored
         self._aside = aside
-        self._script = site.config.application.state_dir / f"undo-{operation_id}.sql"
+        self._notebook = notebook
+        self._script = site.config.application.state_dir / f"undo-{notebook.now.operation}.sql"
 
     async def run(self, *, disconnect: bool, enable_events: Collection[str] = ()) -> list[str]:
         """Do it. ``enable_events``: events (MySQL, MariaDB) that run from then on. Returns notes for the operator.
@@ -50,7 +50,11 @@ class Exchange:
             # A cancellation must not stop half-way: the steps are short, and they end by themselves.
             await asyncio.shield(asyncio.ensure_future(self._steps(plan)))
             faults.point("restore.swapped")
-        return [note for statement in plan.cleanup for note in await self._clean(statement)]
+        notes = [note for statement in plan.cleanup for note in await self._clean(statement)]
+        if not notes:
+            self._notebook.gone(self._restored)
+            self._notebook.gone(self._aside)
+        return notes
 
     async def _clean(self, statement: str) -> list[str]:
         """Drop what the exchange left over. It is done by then: a failure here is a note, not a failure."""
@@ -79,8 +83,8 @@ class Exchange:
 
     @contextlib.contextmanager
     def _written_down(self, plan: SwapPlan) -> Iterator[None]:
-        text = way_back(plan, self._target)
-        _write_durably(self._script, text)
+        self._notebook.swapping(Swapping(self._aside, str(self._script), self._command()))
+        write_durably(self._script, way_back(plan, self._target))
         _log.warning(
             "restore.swap_begins",
             instance=self._target.instance.id,
@@ -92,9 +96,11 @@ class Exchange:
             yield
         except TargetError as error:
             if error.code != "undo_failed":
-                self._script.unlink(missing_ok=True)
+                self._notebook.swapping(None)
+                remove(self._script)
             raise
-        self._script.unlink(missing_ok=True)
+        self._notebook.exchanged(self._aside)
+        remove(self._script)
 
     def _command(self) -> str:
         if self._target.instance.kind is EngineKind.POSTGRESQL:
@@ -155,11 +161,3 @@ def _use(step: SwapStep, target: Target) -> list[str]:
     if step.database is None or target.instance.kind is EngineKind.POSTGRESQL:
         return []
     return [f"USE {target.engine.quote(step.database)};;"]
-
-
-def _write_durably(path: Path, text: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
