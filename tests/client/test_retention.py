@@ -81,3 +81,21 @@ def test_a_step_that_failed_is_said(daemon: CannedDaemon, vyactl: Vyactl) -> Non
     assert "error: prod-pg/shop: 2 of 3 backups" in ran.err
     (asked,) = daemon.bodies("POST", "/v1/operations")
     assert asked["request"] == {"instances": ["prod-pg"], "database": None}
+
+
+def test_what_came_of_it_is_said(daemon: CannedDaemon, vyactl: Vyactl) -> None:
+    skipped = ["b-9: being read"]
+    daemon.runs(final=result(kind="prune") | {"expired": 2, "kept": 3, "freed_bytes": 2048, "skipped": skipped})
+    ran = vyactl("retention", "apply", "--yes")
+    said = ["2 backups deleted, 2.00 KiB freed, 3 stay", "not deleted this time: b-9: being read"]
+    assert ran.err.splitlines()[:2] == said
+
+
+def test_who_has_switched_it_off_is_told_and_not_asked(daemon: CannedDaemon, vyactl: Vyactl) -> None:
+    daemon.answers["GET", "/v1/retention/plan"] = plan(STAYS, EXPIRES, enabled=False)
+    daemon.runs(final=result(kind="prune") | {"cleanup_enabled": False, "expired": 0, "kept": 1, "would_expire": 1})
+    with Terminal(VYACTL, "--socket", str(daemon.socket_path), "retention", "apply") as terminal:
+        assert terminal.wait() == 0
+    assert "nothing was deleted: storage.retention.cleanup_enabled is false" in terminal.text
+    assert "1 backup would expire" in terminal.text
+    assert "for good" not in terminal.text

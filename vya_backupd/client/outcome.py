@@ -55,6 +55,8 @@ def report(screen: Screen, record: dict[str, Any], *, verbose: bool = False) -> 
         if verbose:
             _steps_table(screen, record)
     _failures(screen, record)
+    if operation_of(record).get("kind") == "prune":
+        _pruned(screen, record)
     screen.say(summary(record))
     return exit_code(record)
 
@@ -123,6 +125,23 @@ def _verified_table(screen: Screen, verified: list[dict[str, Any]]) -> None:
         for item in verified
     ]
     screen.table(("RESULT", "SIZE", "TIME", "FILE"), rows, right=("SIZE", "TIME"))
+
+
+def _pruned(screen: Screen, record: dict[str, Any]) -> None:
+    """What retention came to; where it is switched off, that nothing went, and how that is changed."""
+    if record.get("cleanup_enabled") is False:
+        screen.say("nothing was deleted: storage.retention.cleanup_enabled is false")
+        expiring = shown.count(record.get("would_expire") or 0, "backup")
+        screen.say(f"hint:  {expiring} would expire. Set it to true and reload the daemon to have them deleted.")
+        return
+    if "expired" not in record:
+        return  # it ended before it came to anything
+    screen.say(
+        f"{shown.count(record['expired'], 'backup')} deleted, {shown.size(record.get('freed_bytes'))} freed, "
+        f"{record.get('kept')} stay"
+    )
+    for text in record.get("skipped") or []:
+        screen.say(f"not deleted this time: {shown.plain(text)}")
 
 
 def _steps_table(screen: Screen, record: dict[str, Any]) -> None:

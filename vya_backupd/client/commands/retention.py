@@ -83,7 +83,7 @@ def _confirm(session: Session, record: dict[str, Any]) -> None:
     expiring = [backup for backup in record["backups"] if not backup["keep"]]
     _table(session, expiring, aside=True)
     session.screen.say(_summary(record))
-    if not expiring:
+    if not expiring or not record["cleanup_enabled"]:
         return
     question = f"Delete {shown.count(len(expiring), 'backup')} for good? [y/N]"
     if session.ask(question).strip().lower() not in {"y", "yes"}:
