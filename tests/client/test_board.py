@@ -70,3 +70,13 @@ def test_lines_are_said_at_most_every_few_seconds_and_at_each_phase(capsys: pyte
     assert len(lines) == 4
     assert lines[1] == "prod-pg/shop: dump, 500 B, 25% of 1.95 KiB, 100 B/s, 15 s left"
     assert lines[3].startswith("prod-pg/shop: publish")
+
+
+def test_who_waits_is_told_for_whom(capsys: pytest.CaptureFixture[str]) -> None:
+    board, view = Board(), LineView()
+    ahead = [{"id": "op-7", "kind": "restore"}, {"id": "op-8", "kind": "backup"}]
+    for state, behind in (("queued", []), ("queued", ahead), ("queued", ahead[1:]), ("running", [])):
+        board.operation({"type": "operation", "operation": operation(state), "steps": [], "behind": behind})
+        view.moved(board)
+    said = ["queued behind restore op-7 and 1 more", "queued behind backup op-8"]
+    assert capsys.readouterr().err.splitlines() == said

@@ -146,6 +146,8 @@ async def test_a_wide_operation_is_not_starved_by_narrow_ones() -> None:
             await queue.submit(OperationKind.BACKUP, {"name": name, "keys": keys}, "me")
         await until(lambda: handler.diary)
         assert [operation.request["name"] for operation in queue.waiting] == ["wide", "b1"]
+        first, (wide, last) = queue.running[0].id, (operation.id for operation in queue.waiting)
+        assert [[each.id for each in queue.ahead_of(one)] for one in (first, wide, last)] == [[], [first], [wide]]
         for name in ("a1", "wide", "b1"):
             handler.gate(name).set()
         await until(lambda: len(handler.diary) == 6)
@@ -160,6 +162,7 @@ async def test_no_more_operations_run_than_allowed() -> None:
         await until(lambda: len(handler.diary) == 2)
         assert len(queue.running) == 2
         assert len(queue.waiting) == 3
+        assert queue.ahead_of(queue.waiting[2].id) == queue.running
         for name in "abcde":
             handler.gate(name).set()
         await until(lambda: len(handler.diary) == 10)

@@ -154,8 +154,8 @@ def progress_record(progress: Progress) -> Record:
     }
 
 
-def watch_line(update: Operation | Step | Progress) -> Record:
-    """One line of a watch before its last: its ``type`` and what moved."""
+def watch_line(update: Operation | Step | Progress, ahead: Iterable[Operation] = ()) -> Record:
+    """One line of a watch before its last: its ``type`` and what moved; ``ahead`` are those for which it waits."""
     if isinstance(update, Progress):
         return {"type": "progress", **progress_record(update)}
     if isinstance(update, Step):
@@ -164,6 +164,7 @@ def watch_line(update: Operation | Step | Progress) -> Record:
         "type": "operation",
         "operation": operation_record(update),
         "steps": [step_record(step) for step in update.steps],
+        "behind": [{"id": each.id, "kind": str(each.kind)} for each in ahead],
     }
 
 

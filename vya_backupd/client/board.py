@@ -66,10 +66,13 @@ class Board:
     def __init__(self) -> None:
         self.rows: dict[tuple[str, str], Row] = {}
         self.state = "queued"
+        self.behind: list[str] = []
+        """The operations for whose end this one waits, by kind and id."""
 
     def operation(self, record: dict[str, Any]) -> None:
         """Take in the operation as it is."""
         self.state = str(_inner(record, "operation").get("state", self.state))
+        self.behind = [f"{each.get('kind')} {each.get('id')}" for each in record.get("behind") or ()]
         for step in record.get("steps") or _inner(record, "operation").get("steps") or ():
             self.step(step)
 
@@ -102,6 +105,13 @@ class Board:
         while len(row.samples) > 2 and now - row.samples[0][0] > WINDOW_SECONDS:
             row.samples.popleft()
         return row
+
+    def standing(self) -> str:
+        """How the operation stands before any of its steps is known."""
+        if not self.behind:
+            return self.state
+        more = f" and {len(self.behind) - 1} more" if len(self.behind) > 1 else ""
+        return f"{self.state} behind {self.behind[0]}{more}"
 
     def counts(self) -> tuple[int, int]:
         """Steps that are finished, and all steps."""

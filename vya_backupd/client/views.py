@@ -28,6 +28,9 @@ class View(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
+    def moved(self, board: Board) -> None:
+        """The operation itself changed."""
+
     def stepped(self, row: Row) -> None:
         """A step's state changed."""
 
@@ -53,6 +56,11 @@ class LineView:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         return
+
+    def moved(self, board: Board) -> None:
+        """Say for whom it waits; that it runs, its steps will say."""
+        if board.behind:
+            print(shown.plain(board.standing()), file=sys.stderr, flush=True)
 
     def stepped(self, row: Row) -> None:
         """Say the new state."""
@@ -96,6 +104,9 @@ class LiveView:
         if self._live is not None:
             self._live.stop()
 
+    def moved(self, board: Board) -> None:
+        """Nothing to do: the next redraw reads the board."""
+
     def stepped(self, row: Row) -> None:
         """Remember which steps ended last; the next redraw shows them."""
         if row.finished and row not in self._ended:
@@ -115,7 +126,8 @@ class LiveView:
         for row in [*self._ended, *(row for row in list(self._board.rows.values()) if row.running)]:
             grid.add_row(*(Text(cell) for cell in _cells(row)))
         finished, known = self._board.counts()
-        total = f"{finished} of {shown.count(known, 'step')} done" if known else f"{self._board.state} ..."
+        standing = shown.plain(self._board.standing())
+        total = f"{finished} of {shown.count(known, 'step')} done" if known else f"{standing} ..."
         return Group(grid, Text(total, style="dim"))
 
 

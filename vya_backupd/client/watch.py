@@ -92,6 +92,7 @@ def _listen(client: ControlClient, path: str, board: Board, view: View) -> dict[
         match record.get("type"):
             case "operation":
                 board.operation(record)
+                view.moved(board)
             case "step":
                 view.stepped(board.step(record))
             case "progress":

@@ -149,6 +149,20 @@ class OperationQueue:
         """Operations that wait, in order."""
         return tuple(entry.current() for entry in self._waiting)
 
+    def ahead_of(self, operation_id: str) -> tuple[Operation, ...]:
+        """For whose end one that waits is waiting: none where it is about to start, or has started.
+
+        They are those before it that need what it needs; or all that run, where no place is free.
+        """
+        entry = next((each for each in self._waiting if each.operation.id == operation_id), None)
+        if entry is None:
+            return ()
+        before = [*self._active.values(), *self._waiting[: self._waiting.index(entry)]]
+        rivals = [each for each in before if not entry.keys.isdisjoint(each.keys)]
+        if not rivals and len(self._active) >= self.concurrency:
+            rivals = list(self._active.values())
+        return tuple(each.current() for each in rivals)
+
     @property
     def progress(self) -> tuple[Progress, ...]:
         """The newest progress of every running step."""
