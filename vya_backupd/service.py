@@ -59,8 +59,8 @@ class DaemonService:
         self._restores = restores
         self._lifecycle = lifecycle
         self._metrics = metrics
-        self._objectives = Objectives(site, metrics)
-        self.page = StatusPage(site, metrics, self._objectives)
+        self.objectives = Objectives(site, metrics)
+        self.page = StatusPage(site, metrics, self.objectives)
         self._usage = Usage(0, 0, 0)
         self._began = time.monotonic()
         self.reachable: dict[str, str] = {}
@@ -80,8 +80,8 @@ class DaemonService:
 
     async def missed(self) -> tuple[Reason, ...]:
         """Every objective that is missed at this moment."""
-        await self._objectives.freshen()
-        return self._objectives.missed(self.troubles)
+        await self.objectives.freshen()
+        return self.objectives.missed(self.troubles)
 
     def ready(self) -> tuple[bool, Record]:
         """See ``Probes``. A server that is down is shown and does not make the daemon unready.
@@ -101,7 +101,7 @@ class DaemonService:
 
     async def metrics(self, openmetrics: bool) -> tuple[bytes, str]:
         """See ``Probes``."""
-        await self._objectives.freshen()
+        await self.objectives.freshen()
         return self._metrics.render(openmetrics=openmetrics)
 
     # looking
@@ -172,12 +172,12 @@ class DaemonService:
         for each in enabled:
             with contextlib.suppress(VyaError):
                 names = await self._site.probe.all_databases(each)
-                await self._objectives.learn(each, [name for name in names if name not in SYSTEM_DATABASES[each.kind]])
+                await self.objectives.learn(each, [name for name in names if name not in SYSTEM_DATABASES[each.kind]])
         with contextlib.suppress(VyaError):
             self._usage = await asyncio.to_thread(self._site.store.usage)
-        self._objectives.reachable = self.reachable
+        self.objectives.reachable = self.reachable
         with contextlib.suppress(VyaError):
-            await self._objectives.weigh()
+            await self.objectives.weigh()
 
     def live_values(self) -> Live:
         """What a scrape asks for at the moment."""
@@ -188,7 +188,7 @@ class DaemonService:
             configured=lambda: Counter(str(each.kind) for each in self._site.enabled_instances(None)),
             disk_usage=lambda: {"total": self._usage.total, "used": self._usage.used, "free": self._usage.free},
             observer_failures=lambda: self._site.catalog.events.observer_failures + LogFile.lost,
-            missed=lambda: self._objectives.missed_counts(self.troubles),
+            missed=lambda: self.objectives.missed_counts(self.troubles),
         )
 
     # backups

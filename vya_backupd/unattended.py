@@ -50,6 +50,7 @@ def furnish(house: House) -> tuple[Sequence[Part], Sequence[Panel]]:
     mirroring = Mirroring(site)
     house.service.sync_status = mirroring.status
     trail = AuditTrail(site.catalog, lambda: _audit_terms(site), site.now)
+    house.service.objectives.unaudited = lambda: trail.trouble.message if trail.trouble else None
     facts = {"version": __version__, "standalone": house.standalone}
     leftovers = Leftovers(site)
     house.service.unsettled = leftovers.unsettled

@@ -109,3 +109,9 @@ def test_spans_are_said_in_units_people_use() -> None:
     hour = timedelta(hours=1)
     texts = [span(each) for each in (36 * hour, 48 * hour, 30 * DAY, 90 * timedelta(seconds=60), timedelta(seconds=5))]
     assert texts == ["36 hours", "2 days", "30 days", "90 minutes", "5 seconds"]
+
+
+def test_an_audit_that_is_not_written_is_missed() -> None:
+    (reason,) = judge(HealthFacts(unaudited="no space left"), NOW)
+    assert reason.objective is Objective.AUDITED
+    assert reason.text.endswith("no space left")

@@ -12,7 +12,7 @@ import contextlib
 import functools
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -90,6 +90,8 @@ class Objectives:
         self._facts = HealthFacts()
         self._weighing = asyncio.Lock()
         self.reachable: dict[str, str] = {}
+        self.unaudited: Callable[[], str | None] = lambda: None
+        """Asked for why the audit is not written; None while it is."""
 
     async def learn(self, instance: Instance, names: Sequence[str]) -> None:
         """A server has these databases, system ones left out. Those that it has no longer are forgotten."""
@@ -125,7 +127,8 @@ class Objectives:
 
     def missed(self, troubles: Sequence[str] = ()) -> tuple[Reason, ...]:
         """What is missed at this moment. ``troubles``: failed checks of catalog and storage."""
-        return judge(replace(self._facts, troubles=troubles), self._site.now())
+        facts = replace(self._facts, troubles=troubles, unaudited=self.unaudited())
+        return judge(facts, self._site.now())
 
     def missed_counts(self, troubles: Sequence[str] = ()) -> Mapping[str, int]:
         """How much is missed of each objective."""

@@ -86,25 +86,29 @@ class AuditTrail:
         """
         async with self._turn:
             try:
-                return await self._follow()
-            except BaseException:
+                head = await self._follow()
+            except BaseException as error:
                 # What is in the file may be ahead of what is known here: look again before the next line.
                 self._head = None
+                if isinstance(error, VyaError):
+                    self._failed(error)
                 raise
+            if self.trouble is not None:
+                _log.warning("audit.recovered", failures=self.failures)
+            self.trouble = None
+            return head
 
     async def _try(self) -> bool:
-        try:
+        with contextlib.suppress(VyaError):
             await self.flushed()
-        except VyaError as error:
-            self.failures += 1
-            if self.trouble is None:
-                _log.error("audit.failed", code=error.code, error=error.message, hint=error.hint)
-            self.trouble = error
-            return False
-        if self.trouble is not None:
-            _log.warning("audit.recovered", failures=self.failures)
-        self.trouble = None
-        return True
+            return True
+        return False
+
+    def _failed(self, error: VyaError) -> None:
+        self.failures += 1
+        if self.trouble is None:
+            _log.error("audit.failed", code=error.code, error=error.message, hint=error.hint)
+        self.trouble = error
 
     async def _follow(self) -> Head:
         head = self._head or await self._begin()

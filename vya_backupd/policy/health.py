@@ -36,6 +36,8 @@ class Objective(enum.StrEnum):
     """Mails and other messages go out."""
     VERIFIED = "verified"
     """Each file was read again not too long ago."""
+    AUDITED = "audited"
+    """What happens is written to the audit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class HealthFacts:
 
     ``uncovered``: instance and name of databases that are neither backed up nor excluded. ``notification``: since when
     the longest waiting one waits. ``undelivered``: those given up lately. ``verification``: the file whose last reading
-    is longest ago. ``troubles``: what failed its check, in words.
+    is longest ago. ``unaudited``: why the audit is not written. ``troubles``: what failed its check, in words.
     """
 
     protected: Sequence[Protection] = ()
@@ -84,6 +86,7 @@ class HealthFacts:
     notification: datetime | None = None
     undelivered: int = 0
     verification: Duty | None = None
+    unaudited: str | None = None
     troubles: Sequence[str] = ()
 
 
@@ -105,6 +108,7 @@ def judge(facts: HealthFacts, now: datetime) -> tuple[Reason, ...]:
         *_retention(facts.retention, now),
         *_notifications(facts, now),
         *_verification(facts.verification, now),
+        *_audit(facts.unaudited),
     )
 
 
@@ -152,6 +156,11 @@ def _verification(duty: Duty | None, now: datetime) -> Iterator[Reason]:
     if duty is not None and duty.is_late(now):
         text = f"a backup was last read again on {moment(duty.last)}, longer ago than {span(duty.within)}"
         yield Reason(Objective.VERIFIED, text)
+
+
+def _audit(unaudited: str | None) -> Iterator[Reason]:
+    if unaudited is not None:
+        yield Reason(Objective.AUDITED, f"what happens is not written down, and waits in the catalog: {unaudited}")
 
 
 def _names(databases: Iterable[str]) -> str:
