@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -165,8 +166,12 @@ class Product:
             time.sleep(0.02)
 
     def _answers(self) -> bool:
+        """Whether it is this daemon that listens: a child of a killed one may hold its socket until it becomes a tool."""
         with socket.socket(socket.AF_UNIX) as probe:
-            return probe.connect_ex(str(self.socket_path)) == 0
+            if probe.connect_ex(str(self.socket_path)) != 0:
+                return False
+            peer = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+            return bool(struct.unpack("3i", peer)[0] == self.process.pid)
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
