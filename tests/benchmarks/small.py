@@ -8,7 +8,7 @@ import subprocess
 import time
 
 from tests.benchmarks.control import operate
-from tests.benchmarks.measure import Run, Series, compare, cpu_seconds
+from tests.benchmarks.measure import Contender, Run, Series, compare, cpu_seconds
 from tests.benchmarks.rigs import Bench
 from vya_backupd.testing.product import Product
 
@@ -26,34 +26,50 @@ def make_small(bench: Bench, amount: int) -> list[str]:
 
 
 async def small(bench: Bench, product: Product, names: list[str], rounds: int) -> dict[str, Series]:
-    """All of them through the daemon, one after the other, and by a loop, in seconds for one database."""
+    """All of them through the daemon and by a loop, one after the other and two at once, in seconds for one database."""
 
-    async def ours() -> Run:
-        begun, cpu = time.perf_counter(), cpu_seconds(product.process.pid)
-        await asyncio.to_thread(
-            operate,
-            product.socket_path,
-            "backup",
-            instances=[bench.server.spec.label],
-            databases=names,
-            globals=False,
-        )
-        seconds, cpu = time.perf_counter() - begun, cpu_seconds(product.process.pid) - cpu
-        shutil.rmtree(product.base_path / "testhost")
-        return Run(seconds / len(names), 0, cpu / len(names))
+    def ours(workers: int) -> Contender:
+        async def run() -> Run:
+            begun, cpu = time.perf_counter(), cpu_seconds(product.process.pid)
+            await asyncio.to_thread(
+                operate,
+                product.socket_path,
+                "backup",
+                instances=[bench.server.spec.label],
+                databases=names,
+                globals=False,
+                parallel=workers > 1,
+                workers=workers,
+            )
+            seconds, cpu = time.perf_counter() - begun, cpu_seconds(product.process.pid) - cpu
+            shutil.rmtree(product.base_path / "testhost")
+            return Run(seconds / len(names), 0, cpu / len(names))
 
-    async def loop() -> Run:
-        begun = time.perf_counter()
-        for name in names:
-            command = bench.rig.engine.dump_command(bench.rig.instance, name, bench.rig.tools, bench.rig.facts)
-            target = bench.folder / f"{name}.gz"
-            with target.open("wb") as file, subprocess.Popen(["gzip"], stdin=subprocess.PIPE, stdout=file) as gzip:
-                async with bench.rig.spawner.start(command, stdout=gzip.stdin.fileno() if gzip.stdin else None) as tool:
-                    if gzip.stdin:
-                        gzip.stdin.close()
-                    await tool.wait()
-                await asyncio.to_thread(gzip.wait)
-            target.unlink()
-        return Run((time.perf_counter() - begun) / len(names))
+        return run
 
-    return await compare({"dump | gzip, in a loop": loop, "backup": ours}, rounds)
+    def loop(workers: int) -> Contender:
+        async def run() -> Run:
+            begun = time.perf_counter()
+            await asyncio.gather(*(_loop(bench, names[first::workers]) for first in range(workers)))
+            return Run((time.perf_counter() - begun) / len(names))
+
+        return run
+
+    return await compare(
+        {"dump | gzip, in a loop": loop(1), "backup": ours(1), "two loops": loop(2), "backup, two workers": ours(2)},
+        rounds,
+    )
+
+
+async def _loop(bench: Bench, names: list[str]) -> None:
+    """What a shell script would do."""
+    for name in names:
+        command = bench.rig.engine.dump_command(bench.rig.instance, name, bench.rig.tools, bench.rig.facts)
+        target = bench.folder / f"{name}.gz"
+        with target.open("wb") as file, subprocess.Popen(["gzip"], stdin=subprocess.PIPE, stdout=file) as gzip:
+            async with bench.rig.spawner.start(command, stdout=gzip.stdin.fileno() if gzip.stdin else None) as tool:
+                if gzip.stdin:
+                    gzip.stdin.close()
+                await tool.wait()
+            await asyncio.to_thread(gzip.wait)
+        target.unlink()
