@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
@@ -62,10 +63,20 @@ def running(name: str, folder: Path, *arguments: str) -> Iterator[Running]:
             [require_peer(name), listen, *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder
         )
     try:
-        yield Running(process, log, until(lambda: _port(process, log)))
+        serving = Running(process, log, until(lambda: _port(process, log)))
+        until(lambda: _is_ready(serving))
+        yield serving
     finally:
         process.kill()
         process.wait()
+
+
+def _is_ready(peer: Running) -> bool:
+    try:
+        peer.get("/-/ready")
+    except HTTPError:
+        return False
+    return True
 
 
 def _port(process: subprocess.Popen[bytes], log: Path) -> int:

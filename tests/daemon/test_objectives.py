@@ -203,7 +203,7 @@ async def test_a_catalog_that_fails_leaves_the_last_verdict(tmp_path: Path) -> N
         await home.look(NOON, "shop")
         await home.look(FIRST_SLOT + MAX_AGE + HOUR, "shop")
         await home.catalog.close()
-        home.metrics.is_stale = True
+        home.metrics.is_stale = home.metrics.has_news = True
         with pytest.raises(VyaError):
             await home.objectives.weigh()
         await home.objectives.freshen()

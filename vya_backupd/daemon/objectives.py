@@ -119,8 +119,8 @@ class Objectives:
             self._metrics.outlook = self._outlook(enabled, known, protected)
 
     async def freshen(self) -> None:
-        """Weigh again if backups have come or gone; a catalog that fails or dawdles leaves the last facts in force."""
-        if self._metrics.is_stale:
+        """Weigh again if something has happened; a catalog that fails or dawdles leaves the last facts in force."""
+        if self._metrics.has_news:
             with contextlib.suppress(VyaError, TimeoutError):
                 async with asyncio.timeout(_FRESHEN_SECONDS):
                     await self.weigh()

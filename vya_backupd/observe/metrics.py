@@ -39,10 +39,15 @@ GIVEN_UP_LATELY = timedelta(days=1)
 
 _CHANGES_FIGURES = ("backup.", "catalog.")
 """How the names of events begin after which the figures are others."""
+_CHANGES_ERRANDS = ("operation.finished", "notification.", "retention.")
+"""The same of errands."""
 
 
 class Metrics(Collector):
-    """All metrics of one daemon, in a registry of its own. Use it within the event loop."""
+    """All metrics of one daemon, in a registry of its own. Use it within the event loop.
+
+    ``is_stale``: figures are to be read again. ``has_news``: something is, be it only errands.
+    """
 
     def __init__(self, version: str, live: Live | None = None) -> None:
         self.live = live or Live()
@@ -50,6 +55,7 @@ class Metrics(Collector):
         self.figures = Figures()
         self.errands = Errands()
         self.is_stale = True
+        self.has_news = True
         self._version = version
         self._totals = Totals()
         self._last: dict[str, LastEnd] = {}
@@ -70,22 +76,22 @@ class Metrics(Collector):
 
     async def freshen(self, catalog: Catalog, now: datetime) -> None:
         """Read the figures again, if something has changed them. StorageError when the catalog cannot be read."""
-        self.errands = await catalog.figures.errands(now - GIVEN_UP_LATELY)
-        if self.is_stale:
-            self.is_stale = False  # before the reading, so that a change in its midst is not missed
-            try:
+        stale, self.is_stale, self.has_news = self.is_stale, False, False
+        try:  # the marks fall before the reading, so that a change in its midst is not missed
+            self.errands = await catalog.figures.errands(now - GIVEN_UP_LATELY)
+            if stale:
                 self.figures = await catalog.figures.read(now + _CLOCK_SLACK)
-            except BaseException:
-                self.is_stale = True
-                raise
+        except BaseException:
+            self.is_stale, self.has_news = stale or self.is_stale, True
+            raise
 
     def observe(self, event: Event) -> None:
         """The observer of the catalog's events."""
         for count in counts_of(event):
             self.count(count)
         self._take_end(event)
-        if event.name.startswith(_CHANGES_FIGURES):
-            self.is_stale = True
+        self.is_stale = self.is_stale or event.name.startswith(_CHANGES_FIGURES)
+        self.has_news = self.is_stale or self.has_news or event.name.startswith(_CHANGES_ERRANDS)
 
     def count(self, count: Count) -> None:
         """Add to a total."""
