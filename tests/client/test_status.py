@@ -1,45 +1,191 @@
 from __future__ import annotations
 
+import re
+import signal
+import subprocess
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
 import pytest
 from aiohttp import web
 
 from tests.client.canned import CannedDaemon, backup, operation
 from tests.client.conftest import Vyactl
+from tests.client.terminal import VYACTL, Terminal
+from tests.waiting import PATIENCE
+from vya_backupd.client.overview import page
 from vya_backupd.errors import ServerError
 
 TEXT = '# TYPE vya_up gauge\nvya_up{database_id="prod-pg"} 1.0\n'
 
 
-def test_status_is_one_screen(daemon: CannedDaemon, vyactl: Vyactl) -> None:
-    record = {
+NOW = datetime(2026, 1, 10, 9, 30, tzinfo=UTC)
+
+
+def server(name: str = "prod-pg", **other: Any) -> dict[str, Any]:
+    return {
+        "id": name,
+        "type": "postgresql",
+        "enabled": True,
+        "reachable": "ok",
+        "max_age_seconds": 129600.0,
+        "discovered": 5,
+        "covered": 4,
+        "uncovered": [],
+        "overdue": [],
+        "awaited": [],
+        "oldest_at": (NOW - timedelta(hours=3, minutes=10)).isoformat(),
+        "proof": "complete",
+        "schedule": {"state": "on", "reason": None, "next_start": "2026-01-10T13:00:00-03:00", "paused": None},
+        "databases": [backup()],
+        **other,
+    }
+
+
+def stands(*servers: dict[str, Any], **other: Any) -> dict[str, Any]:
+    return {
         "version": "2.0.0",
         "hostname": "db-01",
         "phase": "running",
         "uptime_seconds": 7620.0,
-        "storage": {"base_path": "/backups", "free_bytes": 1 << 30, "total_bytes": 4 << 30},
-        "troubles": ["disk_full: the file system is full"],
-        "instances": [
-            {"id": "prod-pg", "type": "postgresql", "enabled": True, "reachable": "ok", "databases": [backup()]},
-            {"id": "old", "type": "mysql", "enabled": False, "databases": []},
-        ],
-        "running": [operation("running")],
+        "health": "healthy",
+        "reasons": [],
+        "storage": {"base_path": "/backups", "free_bytes": 1 << 30, "total_bytes": 4 << 30, "forecast": None},
+        "paused": None,
+        "instances": list(servers),
+        "notifications": {"waiting": 0, "since": None, "given_up": 0},
+        "retention_at": None,
+        "verified": {"oldest": None, "newest": None},
+        "running": [],
         "waiting": [],
-        "progress": [
+        "progress": [],
+        "recent": [],
+        "troubles": [],
+        "sync": None,
+        **other,
+    }
+
+
+def late(name: str = "prod-pg") -> dict[str, Any]:
+    return {"objective": "fresh", "text": f"{name}: no complete backup of shop younger than 36 hours", "count": 1}
+
+
+def screen(record: dict[str, Any], width: int = 80, *, everything: bool = False) -> str:
+    lines = page(record, NOW, width=width, everything=everything).lines
+    assert max(map(len, lines)) <= width
+    return "\n".join(lines)
+
+
+def test_the_first_line_says_what_is_protected_and_a_row_since_when() -> None:
+    record = stands(server(), server("prod-my", oldest_at=(NOW - timedelta(days=1, hours=2)).isoformat()))
+    text = screen(record)
+    assert text.startswith("PROTECTED   8 databases on 2 servers, the oldest backup 1 d 02 h old\n")
+    assert "db-01: VYA BackupDB 2.0.0, running for 2 h 07 min" in text
+    rows = [re.split(r" {2,}", line.strip()) for line in text.splitlines() if line.startswith("  prod")]
+    assert rows == [
+        ["prod-pg", "ok", "4 of 4", "3 h 10 m", "36 h", "complete", "13:00"],
+        ["prod-my", "ok", "4 of 4", "1 d 02 h", "36 h", "complete", "13:00"],
+    ]
+    assert "Next       prod-my at 13:00, prod-pg at 13:00" in text
+    assert "/backups: 1.00 GiB of 4.00 GiB free" in text
+
+
+@pytest.mark.parametrize(
+    ("record", "first"),
+    [
+        (stands(), "IDLE "),
+        (stands(server(awaited=["shop"], oldest_at=None)), "WAITING     1 without a backup yet; next prod-pg at 13:00"),
+        (stands(server(enabled=False)), "IDLE "),
+        (stands(server(), phase="draining"), "DRAINING "),
+        (stands(server(overdue=["shop"]), reasons=[late()]), "DEGRADED    1 database without a backup in time"),
+    ],
+)
+def test_what_is_not_protected_is_not_called_so(record: dict[str, Any], first: str) -> None:
+    assert screen(record).startswith(first)
+
+
+def test_what_is_wrong_stands_above_everything_else() -> None:
+    down = server("my-server-with-a-name-that-is-longer-than-any-column", reachable="connection_refused")
+    record = stands(
+        server("a-good-one"),
+        server(overdue=["shop"]),
+        down,
+        reasons=[late()],
+        troubles=["disk_full: the file system is full"],
+        notifications={"waiting": 2, "since": "2026-01-10T05:00:00Z", "given_up": 0},
+        storage={
+            "base_path": "/backups",
+            "free_bytes": 1 << 30,
+            "total_bytes": 4 << 30,
+            "forecast": {"bytes_per_day": 1 << 28, "days_observed": 9, "days_until_full": 4.0},
+        },
+    )
+    lines = screen(record).splitlines()
+    assert lines[2:4] == [
+        "  ! prod-pg: no complete backup of shop younger than 36 hours",
+        "  ! disk_full: the file system is full",
+    ]
+    rows = [line.split() for line in lines if line.startswith(("! ", "  a-good"))]
+    assert [row[:2] for row in rows] == [["!", "prod-pg"], ["!", rows[1][1]], ["a-good-one", "ok"]]
+    assert rows[0][3:6] == ["3", "of", "4"]
+    assert rows[1][1].endswith("…")
+    assert rows[1][2] == "down"
+    joined = " ".join(" ".join(lines).split())
+    assert "! /backups: 1.00 GiB of 4.00 GiB free, full in about 4 days at this pace" in joined
+    assert "! 2 messages waiting since" in joined
+
+
+def test_forty_servers_fit_on_the_screen_and_the_bad_one_is_seen() -> None:
+    many = [server(f"pg-{number:02}", overdue=["shop"] if number == 31 else []) for number in range(40)]
+    record = stands(*many, reasons=[late("pg-31")])
+    lines = screen(record).splitlines()
+    assert len(lines) < 25
+    assert next(line for line in lines if "pg-" in line and "ok" in line).startswith("! pg-31")
+    assert any("and 29 more without trouble, the oldest backup 3 h 10 m old" in line for line in lines)
+    everything = screen(record, everything=True)
+    assert all(f" pg-{number:02} " in everything for number in range(40))
+
+
+def test_a_hostile_name_moves_no_cursor() -> None:
+    text = screen(stands(server("evil\x1b[2J")), 120)
+    assert "\x1b" not in text
+    assert "evil\\x1b[2J" in text
+
+
+def test_status_is_the_page_with_what_runs(daemon: CannedDaemon, vyactl: Vyactl) -> None:
+    record = stands(
+        server(),
+        running=[operation("running")],
+        progress=[
             {"instance": "prod-pg", "database": "shop", "phase": "dumping", "bytes_done": 1024, "expected_bytes": 4096}
         ],
-        "recent": [],
-    }
+    )
     daemon.answers["GET", "/v1/status"] = record
     out = vyactl("status").out
-    assert "VYA BackupDB 2.0.0 on db-01: running for 2 h 07 min" in out
-    assert "Backups in /backups: 1.00 GiB of 4.00 GiB free" in out
-    assert "TROUBLE: disk_full" in out
-    rows = [line.split() for line in out.splitlines() if line.startswith(("prod-pg", "old"))]
-    assert rows[0][:4] == ["prod-pg", "postgresql", "ok", "shop"]
-    assert rows[1][:6] == ["old", "mysql", "disabled", "-", "never", "-"]
+    assert out.startswith("PROTECTED   4 databases on 1 server")
+    assert "Now        backup running, by root, op-1" in out
     assert "prod-pg/shop: dumping, 1.00 KiB of about 4.00 KiB" in out
-    assert "op-1" in out
     assert vyactl("status", "-o", "json").json == record
+
+
+def test_watch_goes_on_until_ctrl_c_and_over_a_daemon_that_is_away(daemon: CannedDaemon) -> None:
+    daemon.answers["GET", "/v1/status"] = stands(server())
+    with Terminal(VYACTL, "--socket", str(daemon.socket_path), "status", "--watch") as terminal:
+        terminal.expect("PROTECTED +4 databases")
+        daemon.answers["GET", "/v1/status"] = stands(server(overdue=["shop"]), reasons=[late()])
+        terminal.expect("DEGRADED +1 database")
+        terminal.interrupt()
+        assert terminal.wait() == 0
+    asked = (VYACTL, "--socket", str(daemon.socket_path), "status", "--watch")
+    with subprocess.Popen(asked, stdout=subprocess.PIPE, text=True) as piped:
+        assert piped.stdout is not None
+        lines = [piped.stdout.readline(), piped.stdout.readline()]
+        daemon.socket_path.unlink()
+        while "no daemon answers" not in (line := piped.stdout.readline()):
+            assert line
+        piped.send_signal(signal.SIGINT)
+        assert piped.wait(PATIENCE) == 0
+    assert all("DEGRADED    1 database without a backup in time" in line for line in lines)
 
 
 def test_last_backup_is_the_newest_of_each_database(daemon: CannedDaemon, vyactl: Vyactl) -> None:

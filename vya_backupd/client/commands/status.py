@@ -6,15 +6,18 @@ from typing import Annotated, Any
 
 import typer
 
-from vya_backupd.client import outcome, overview, shown
+from vya_backupd.client import outcome, shown, watching
 from vya_backupd.client.command import command
-from vya_backupd.client.commands.operations import table
 from vya_backupd.client.session import Session
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the program."""
-    command(app, "status", examples=("vyactl status", "vyactl status --last-backup", "vyactl -o json status"))(status)
+    command(
+        app,
+        "status",
+        examples=("vyactl status", "vyactl status --watch", "vyactl status --last-backup", "vyactl -o json status"),
+    )(status)
     command(app, "health", examples=("vyactl health", "vyactl health >/dev/null || echo look at it"))(health)
     command(app, "metrics", examples=("vyactl metrics", "vyactl metrics --openmetrics"))(metrics)
 
@@ -24,24 +27,25 @@ def status(
     last_backup: Annotated[
         bool, typer.Option("--last-backup", help="The newest backup of each database instead.")
     ] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it anew every two seconds, until Ctrl-C.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="A line for each server, however many there are.")] = False,
 ) -> int:
-    """Show what is protected and since when, what runs now, and what ran last."""
+    """Show what is protected and since when, what is not, what runs now, and what comes next.
+
+    The first line says it all: PROTECTED, WAITING for first backups, or DEGRADED and why. Each server has a line: how
+    many of its databases have a backup that is young enough, the age of the oldest of them, the limit, what is known of
+    the backups, and when the next one begins. Lines that begin with an exclamation mark want somebody to look.
+    """
     with session.daemon() as client:
         if last_backup:
             return _last_backups(session, client.get("/v1/backups")["backups"])
+        if watch:
+            return watching.watch(session.screen, lambda: client.get("/v1/status"), everything=everything)
         record = client.get("/v1/status")
     if session.screen.is_json:
         session.screen.json(record)
     else:
-        overview.show(session.screen, record)
-        if active := [*record.get("running", ()), *record.get("waiting", ())]:
-            session.screen.answer("\nNow:")
-            table(session, active)
-        for each in record.get("progress", ()):
-            session.screen.answer(overview.progress_line(each))
-        if recent := record.get("recent"):
-            session.screen.answer("\nLast operations:")
-            table(session, recent)
+        watching.show(session.screen, record, everything=everything)
     return 0
 
 
