@@ -14,19 +14,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 import pytest
 
+from tests.e2e.canary import CANARY, WRONG, Ears, disguises, leaks
+from tests.observe.peers import HttpPeer, MailPeer, Manners
 from tests.waiting import until
 from vya_backupd.client.transport import ControlClient
 from vya_backupd.errors import VyaError
 from vya_backupd.testing.product import Product, Ran, instance
 from vya_backupd.testing.servers import PrivateServer
 
-_CORE = "Xq7Zk9Wv3Rj5"
-CANARY = f"""{_CORE}é "q' \\o:{{t}}#%$;{_CORE[::-1]}"""
-WRONG = CANARY.replace("7", "4")
 USER = "canarybird_user"
 
 GET_ROUTES = (
@@ -38,44 +36,6 @@ GET_ROUTES = (
     "/v1/health",
     "/v1/metrics",
 )
-
-
-def disguises(secret: str) -> dict[str, bytes]:
-    """The forms in which the secret could turn up, made without the product's own help."""
-    raw = secret.encode()
-    backslashed = secret.replace("\\", "\\\\")
-    forms = {
-        "plain": secret,
-        "core": secret[: len(_CORE)],
-        "reversed core": secret[-len(_CORE) :],
-        "json": json.dumps(secret)[1:-1],
-        "json unicode": json.dumps(secret, ensure_ascii=False)[1:-1],
-        "url": quote(secret, safe=""),
-        "url plus": quote_plus(secret),
-        "repr": repr(secret)[1:-1],
-        "ascii": ascii(secret)[1:-1],
-        "bytes repr": repr(raw)[2:-1],
-        "option file": backslashed.replace('"', '\\"'),
-        "pgpass": backslashed.replace(":", "\\:"),
-        "conninfo": backslashed.replace("'", "\\'"),
-        "sql": secret.replace("'", "''"),
-        "hex": raw.hex(),
-    }
-    found = {name: text.encode() for name, text in forms.items()}
-    for shift in range(3):
-        # The characters that the secret alone decides, whatever stands before and after it.
-        whole = base64.b64encode(b"\0" * shift + raw)
-        found[f"base64 at {shift}"] = whole[-(-shift * 8 // 6) : (shift + len(raw)) * 8 // 6]
-    return found
-
-
-_FORMS = {f"{which} {name}": form for which, secret in (("right", CANARY), ("wrong", WRONG))
-          for name, form in disguises(secret).items()}  # fmt: skip
-
-
-def leaks(text: bytes) -> list[str]:
-    """The disguises that occur."""
-    return [name for name, form in _FORMS.items() if form in text]
 
 
 @dataclass
@@ -166,7 +126,17 @@ class Told:
 
 
 @pytest.fixture
-def canary(server: PrivateServer, tmp_path: Path, fresh_name: str) -> Iterator[tuple[Product, PrivateServer, str]]:
+def ears() -> Iterator[Ears]:
+    with MailPeer(Manners(password=CANARY)) as mail, HttpPeer() as http:
+        http.repeats = True
+        http.statuses = [500] * 5
+        yield Ears(mail, http)
+
+
+@pytest.fixture
+def canary(
+    server: PrivateServer, tmp_path: Path, fresh_name: str, ears: Ears
+) -> Iterator[tuple[Product, PrivateServer, str]]:
     """A product at its most talkative, with the canary's instance and one of the same account with a wrong password."""
     _make_user(server)
     server.create_database(fresh_name)
@@ -178,9 +148,11 @@ def canary(server: PrivateServer, tmp_path: Path, fresh_name: str) -> Iterator[t
     config: dict[str, Any] = {
         "logging": {"level": "DEBUG", "output": "both", "file_path": str(tmp_path / "logs" / "file.log")},
         "backup": {"lock_wait_timeout": "5m"},
+        "notifications": ears.config,
     }
     config |= {"tools": gates(server, tmp_path / "gates")}
-    product = Product(tmp_path, [entry, entry | {"id": "wrong", "password": WRONG}], servers=[server], config=config)
+    instances = [entry, entry | {"id": "wrong", "password": WRONG}]
+    product = Product(tmp_path, instances, servers=[server], config=config, environ=ears.environ)
     with product:
         yield product, server, fresh_name
     for name in (fresh_name, f"{fresh_name}_copy"):
@@ -205,7 +177,7 @@ def test_the_search_finds_what_it_looks_for(tmp_path: Path) -> None:
     assert not leaks(b"nothing of the kind")
 
 
-def test_the_password_is_nowhere(canary: tuple[Product, PrivateServer, str]) -> None:
+def test_the_password_is_nowhere(canary: tuple[Product, PrivateServer, str], ears: Ears) -> None:
     product, server, database = canary
     told = Told()
     with holding(product, "dump") as at_dump:
@@ -237,10 +209,15 @@ def test_the_password_is_nowhere(canary: tuple[Product, PrivateServer, str]) -> 
     for arguments in (("config", "show"), ("config", "validate"), ("status",), ("credentials", "check")):
         assert told.ran(product.ctl(*arguments)).code == 0, arguments
     assert told.ran(product.ctl("config", "test-connections")).code != 0
+    assert told.ran(product.ctl("notify", "test")).code in {0, 3}
+    assert told.ran(product.ctl("audit", "show")).code == 0
     _provoke_plain_credentials(product, told)
     _ask_everything(product, told)
 
     product.stop()
+    ears.check()
+    for number, text in enumerate(ears.heard()):
+        told.add(f"told {number}", text)
     _collect_files(product, told)
     found = {where: forms for where, text in told.texts if (forms := leaks(text))}
     assert found == {}

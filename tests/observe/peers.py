@@ -190,12 +190,16 @@ class Request:
 
 
 class HttpPeer(Peer):
-    """An HTTP server: answers ``statuses`` one after the other, then 200. ``requests`` are all that came."""
+    """An HTTP server: answers ``statuses`` one after the other, then 200. ``requests`` are all that came.
+
+    With ``repeats`` its answers repeat the address that was asked for.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.requests: list[Request] = []
         self.statuses: list[int] = []
+        self.repeats = False
         self._runner: web.AppRunner | None = None
 
     @property
@@ -224,4 +228,5 @@ class HttpPeer(Peer):
         self.requests.append(found)
         status = self.statuses.pop(0) if self.statuses else 200
         headers = {"Location": "/elsewhere"} if status in {301, 302} else {}
-        return web.Response(status=status, text=f"answer {status}", headers=headers)
+        text = f"answer {status}" + (f" to {request.path_qs}" if self.repeats else "")
+        return web.Response(status=status, text=text, headers=headers)
