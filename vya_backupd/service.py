@@ -187,7 +187,8 @@ class DaemonService:
             bytes_in_progress=lambda: sum(each.bytes_done for each in self._queue.progress),
             configured=lambda: Counter(str(each.kind) for each in self._site.enabled_instances(None)),
             disk_usage=lambda: {"total": self._usage.total, "used": self._usage.used, "free": self._usage.free},
-            observer_failures=lambda: self._site.catalog.events.observer_failures + LogFile.lost,
+            lost_log_lines=lambda: LogFile.lost,
+            observer_failures=lambda: self._site.catalog.events.observer_failures,
             missed=lambda: self.objectives.missed_counts(self.troubles),
         )
 
