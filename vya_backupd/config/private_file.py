@@ -19,6 +19,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from vya_backupd.durable import sync_folder
 from vya_backupd.errors import ConfigError
 
 SIZE_LIMIT = 4 << 20
@@ -105,7 +106,7 @@ def replace_private(path: Path, content: bytes) -> None:
         partial = _write_beside(path, content)
         with _removed_on_failure(partial):
             partial.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise _unwritable(path, error) from None
 
@@ -124,7 +125,7 @@ def create_private(path: Path, content: bytes) -> bool:
             return False
         finally:
             partial.unlink()
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise _unwritable(path, error) from None
     return True
@@ -158,14 +159,6 @@ def _removed_on_failure(partial: Path) -> Iterator[None]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _unwritable(path: Path, error: OSError) -> ConfigError:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from vya_backupd.durable import sync_folder, write_all
 from vya_backupd.errors import StorageError
 from vya_backupd.observe.audit_chain import ChainCheck, Entry, Head, Line, parse, seal
 
@@ -77,7 +78,7 @@ class AuditFile:
                 line, head = seal(head, event, entry)
                 pieces.append(line)
             try:
-                _write_all(fd, b"".join(pieces))
+                write_all(fd, b"".join(pieces))
                 os.fdatasync(fd)
             except OSError:
                 with contextlib.suppress(OSError):
@@ -102,7 +103,7 @@ class AuditFile:
         if stat.S_IMODE(facts.st_mode) & 0o077:
             os.fchmod(self._fd, MODE)
         if facts.st_size == 0:
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
         return self._fd
 
     def _ending(self) -> tuple[bytes, int]:
@@ -125,7 +126,7 @@ class AuditFile:
         torn = len(content) - content.rfind(b"\n") - 1
         counted = known.seq > (tail.seq if tail else 0)
         if counted or torn == _TAIL:
-            _write_all(fd, b"\n")
+            write_all(fd, b"\n")
             return found
         os.ftruncate(fd, size - torn)
         os.fdatasync(fd)
@@ -242,17 +243,3 @@ def _last_bytes(path: Path) -> bytes:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(size - _TAIL, 0))
         return file.read()
-
-
-def _write_all(fd: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(fd, view) :]
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

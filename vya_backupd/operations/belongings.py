@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from vya_backupd.durable import sync_folder
 from vya_backupd.engines.mysql_definers import Loan
 from vya_backupd.storage.failures import reporting
 
@@ -142,7 +143,7 @@ def write_durably(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(path)
-        _sync(path.parent)
+        sync_folder(path.parent)
 
 
 def remove(path: Path) -> None:
@@ -150,15 +151,7 @@ def remove(path: Path) -> None:
     with reporting("remove", path):
         if path.exists():
             path.unlink(missing_ok=True)
-            _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+            sync_folder(path.parent)
 
 
 def token(operation: str) -> str:

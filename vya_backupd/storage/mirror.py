@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vya_backupd.durable import write_all
 from vya_backupd.errors import ConfigError, StorageError, VyaError
 from vya_backupd.model.backup import Manifest, StoredBackup
 from vya_backupd.storage import tree
 from vya_backupd.storage.base import CHECKSUM_SUFFIXES, MANIFEST_SUFFIX, ManifestCodec, Partial
 from vya_backupd.storage.failures import reporting
 from vya_backupd.storage.local import LocalStore
-from vya_backupd.storage.partials import TempFolder, write_all
+from vya_backupd.storage.partials import TempFolder
 
 _log = logging.getLogger(__name__)
 

@@ -59,13 +59,6 @@ class TempFolder:
             return [path for path in sorted(self.path.iterdir()) if _OURS.fullmatch(path.name) and _remove_dead(path)]
 
 
-def write_all(fd: int, content: bytes) -> None:
-    """Write all of it, however many calls that takes."""
-    view = memoryview(content)
-    while view:
-        view = view[os.write(fd, view) :]
-
-
 def _remove_dead(path: Path) -> bool:
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)

@@ -13,10 +13,11 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+from vya_backupd.durable import write_all
 from vya_backupd.errors import ConfigError
 from vya_backupd.storage import tree
 from vya_backupd.storage.failures import reporting
-from vya_backupd.storage.partials import TempFolder, write_all
+from vya_backupd.storage.partials import TempFolder
 from vya_backupd.storage.placing import LINK_UNSUPPORTED, Placement, place
 
 _CANNOT_RENAME = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})

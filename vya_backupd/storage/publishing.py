@@ -27,6 +27,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from vya_backupd.durable import write_all
 from vya_backupd.errors import StorageError
 from vya_backupd.model.backup import BackupType, Manifest, StoredBackup
 from vya_backupd.policy.naming import numbered
@@ -40,7 +41,7 @@ from vya_backupd.storage.base import (
     Step,
 )
 from vya_backupd.storage.failures import reporting
-from vya_backupd.storage.partials import TempFolder, write_all
+from vya_backupd.storage.partials import TempFolder
 from vya_backupd.storage.placing import Placement, place
 
 _NUMBERS = range(1, 10_000)

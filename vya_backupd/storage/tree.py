@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+from vya_backupd.durable import sync_folder
 from vya_backupd.errors import StorageError
 
 FOLDER_MODE = 0o750
@@ -33,11 +34,7 @@ def parts_of(relative_path: str) -> tuple[str, ...]:
 def make_base(base: Path) -> None:
     """Create the base path where it is missing, for good."""
     base.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-    fd = os.open(base.parent, _DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    sync_folder(base.parent)
 
 
 @contextmanager

@@ -8,12 +8,13 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+from vya_backupd.durable import write_all
 from vya_backupd.errors import ConfigError, StorageError
 from vya_backupd.storage import tree
 from vya_backupd.storage.base import ManifestCodec
 from vya_backupd.storage.failures import reporting, storage_error
 from vya_backupd.storage.local import LocalStore
-from vya_backupd.storage.partials import TempFolder, write_all
+from vya_backupd.storage.partials import TempFolder
 from vya_backupd.storage.placing import rename_new
 
 _PROBE = b"VYA BackupDB looks whether it can write here.\n"
