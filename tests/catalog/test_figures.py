@@ -14,6 +14,7 @@ from vya_backupd.catalog.figures import Errands, Figures, LeastRead, Newest, Rea
 from vya_backupd.model.backup import StoredBackup
 from vya_backupd.model.event import Event
 from vya_backupd.model.operation import OperationKind, State
+from vya_backupd.policy.retention import LAST_SUCCESS
 
 LATER = NIGHT + timedelta(days=365)
 HOUR = timedelta(hours=1)
@@ -107,12 +108,10 @@ async def test_messages_that_wait_and_those_given_up(catalog: Catalog, url: str)
     assert await catalog.figures.errands(NIGHT + HOUR) == Errands(waiting, 0)
 
 
-async def test_the_last_good_retention_is_told(catalog: Catalog) -> None:
-    for number, (kind, end) in enumerate(
-        [("prune", State.SUCCEEDED), ("prune", State.FAILED), ("verify", State.SUCCEEDED)]
-    ):
-        name, at = f"o{number}", NIGHT + number * HOUR
-        await catalog.operations.submit(operation(name, kind=OperationKind(kind)))
-        await catalog.operations.advance(name, State.RUNNING, event=Event("operation.started", at))
-        await catalog.operations.advance(name, end, event=Event("operation.finished", at))
+async def test_only_retention_of_everything_is_told(catalog: Catalog) -> None:
+    await catalog.operations.submit(operation("o1", kind=OperationKind.PRUNE))
+    await catalog.operations.advance("o1", State.RUNNING, event=Event("operation.started", NIGHT))
+    await catalog.operations.advance("o1", State.SUCCEEDED, event=Event("operation.finished", NIGHT))
+    assert (await catalog.figures.errands(NIGHT)).retention_at is None
+    await catalog.marks.set(LAST_SUCCESS, NIGHT.isoformat())
     assert (await catalog.figures.errands(NIGHT)).retention_at == NIGHT

@@ -100,7 +100,8 @@ async def test_a_catalog_of_the_first_tables_keeps_its_backups_and_learns_their_
     try:
         assert {each.id: each for each in await catalog.backups.find()} == {each.id: each for each in (verified, held)}
         async with catalog._database.reading() as connection:
-            query = sa.select(tables.backups.c["id", "verified_at", "held_until"]).order_by(tables.backups.c.id)
+            columns = tables.backups.c
+            query = sa.select(columns.id, columns.verified_at, columns.held_until).order_by(columns.id)
             rows = [tuple(row) for row in await connection.execute(query)]
     finally:
         await catalog.close()

@@ -18,10 +18,10 @@ from vya_backupd.errors import VyaError
 from vya_backupd.model.backup import GLOBALS_NAME, StoredBackup
 from vya_backupd.model.event import Event
 from vya_backupd.model.instance import Instance
-from vya_backupd.model.operation import Operation, OperationKind, State
 from vya_backupd.observe.metrics import Metrics
 from vya_backupd.operations.site import Site
 from vya_backupd.policy.health import Objective
+from vya_backupd.policy.retention import LAST_SUCCESS
 
 HOUR = timedelta(hours=1)
 DAILY: dict[str, Any] = {
@@ -180,9 +180,8 @@ async def test_retention_and_verification_are_owed_while_there_are_backups(tmp_p
         now = home.clock.now
         await home.put(made("shop", now - 49 * HOUR, "first"), made("shop", now))
         assert await home.look(now, "shop") == {Objective.RETENTION}
-        await home.catalog.operations.submit(Operation("p", OperationKind.PRUNE, State.QUEUED, {}, now, "daemon"))
-        await home.catalog.operations.advance("p", State.RUNNING, event=Event("operation.started", now))
-        await home.catalog.operations.advance("p", State.SUCCEEDED, event=Event("operation.finished", now))
+        await home.catalog.marks.set(LAST_SUCCESS, now.isoformat())
+        await home.objectives.freshen()
         assert await home.look(now, "shop") == set()
         later = now + 31 * 24 * HOUR
         assert await home.look(later, "shop") == {Objective.FRESH, Objective.RETENTION, Objective.VERIFIED}

@@ -15,9 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vya_backupd.catalog import tables
 from vya_backupd.catalog.database import Database
+from vya_backupd.catalog.marks import read_mark
 from vya_backupd.model.event import Event
-from vya_backupd.model.operation import OperationKind, State
 from vya_backupd.policy.forecast import Change
+from vya_backupd.policy.retention import LAST_SUCCESS
 
 _B = tables.backups.c
 _E = tables.events.c
@@ -224,10 +225,9 @@ async def _given_up(connection: AsyncConnection, since: datetime) -> int:
 
 
 async def _retention_at(connection: AsyncConnection) -> datetime | None:
-    operations = tables.operations.c
-    well = (operations.kind == OperationKind.PRUNE.value, operations.state == State.SUCCEEDED.value)
-    at: datetime | None = await connection.scalar(sa.select(sa.func.max(operations.finished_at)).where(*well))
-    return at
+    """Only a run over everything counts: those after each backup would hide a daily one that keeps failing."""
+    at = await read_mark(connection, LAST_SUCCESS)
+    return None if at is None else datetime.fromisoformat(at)
 
 
 async def _ends(connection: AsyncConnection, before: int | None) -> list[tuple[int, Event]]:
