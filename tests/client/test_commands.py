@@ -24,7 +24,7 @@ WANTED = """
     backups-list backups-show backups-hold backups-release backups-delete
     operations-list operations-show operations-watch operations-cancel catalog-rebuild
     config-validate config-show config-test-connections credentials-encrypt credentials-check credentials-rotate
-    retention-plan retention-apply audit-show audit-verify schedule-list schedule-pause schedule-resume
+    retention-plan retention-apply audit-show audit-verify schedule-list schedule-pause schedule-resume doctor notify-test
 """
 
 

@@ -85,7 +85,7 @@ def findings(
         _on_all(grants, covered, everything) if "*" in instance.databases else _on_named(instance, grants, covered)
     )
     reads_all = everything if "SELECT" in everything else ""
-    if covered and not grants.may_read_routines(server.vendor):
+    if (covered or everything or _named(instance)) and not grants.may_read_routines(server.vendor):
         text = "this account cannot see the bodies of procedures and functions: they would be missing in dumps"
         found.append(broken("rights", text, SEE, sql=(reads_all or _routines(server, grants),)))
     if include_globals and not grants.may("SELECT", "mysql"):
@@ -118,12 +118,16 @@ def _on_all(grants: Grants, covered: Sequence[str], everything: str) -> Iterator
 
 def _on_named(instance: Instance, grants: Grants, covered: Sequence[str]) -> Iterator[Finding]:
     """Rights on each database of ours, those included that are named and not to be seen: perhaps for want of rights."""
-    named = {name for name in instance.databases if not set(name) & set("*?[")}
-    for name in sorted({*covered, *named} - set(instance.exclude)):
+    for name in sorted({*covered, *_named(instance)}):
         if missing := [right for right in NEEDED if not grants.may(right, name)]:
             grant = f"GRANT {', '.join(missing)} ON {_escaped(name)}.* TO {grants.name};"
             text = f"this account lacks {', '.join(missing)}: what it cannot see is not in a backup"
             yield broken("rights", text, SEE, name, (grant,))
+
+
+def _named(instance: Instance) -> set[str]:
+    """Databases that are ours by their names, whether or not they are to be seen."""
+    return {name for name in instance.databases if not set(name) & set("*?[") and instance.covers(name)}
 
 
 def _routines(server: ServerFacts, grants: Grants) -> str:

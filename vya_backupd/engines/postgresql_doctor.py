@@ -37,8 +37,8 @@ SETTINGS = """
            pg_catalog.pg_is_in_recovery(), current_setting('hot_standby_feedback')::bool,
            (SELECT setting::int FROM pg_catalog.pg_settings WHERE name = 'max_standby_streaming_delay'),
            coalesce((SELECT string_agg(name || ' ' || current_setting(name), ', ' ORDER BY name)
-                       FROM pg_catalog.pg_settings WHERE reset_val <> '0' AND name IN ('statement_timeout',
-                       'idle_in_transaction_session_timeout', 'transaction_timeout', 'lock_timeout')), '')
+                       FROM pg_catalog.pg_settings WHERE reset_val <> '0' AND name IN
+                       ('idle_in_transaction_session_timeout', 'transaction_timeout', 'lock_timeout')), '')
 """
 CLOSED = """
     SELECT datname FROM pg_catalog.pg_database

@@ -112,7 +112,7 @@ class ServerExamination:
         finally:
             for task in tasks:
                 task.cancel()
-        return found or [fine("content", f"nothing doubtful in {len(covered)} databases")]
+        return found or ([fine("content", f"nothing doubtful in {len(covered)} databases")] if covered else [])
 
     async def _database(self, name: str, vendor: Vendor) -> list[Finding]:
         found = await vendor.database(name)
