@@ -24,11 +24,12 @@ class MemoryLedger:
         if event:
             self.events.append(event)
 
-    async def submit(self, operation: Operation, event: Event) -> Operation:
+    async def submit(self, operation: Operation, event: Event, *, also: Sequence[Event] = ()) -> Operation:
         for known in self.operations.values():
             if operation.key is not None and known.key == operation.key:
                 return known
         self._write(event)
+        self.events += also
         self.operations[operation.id] = operation
         return operation
 

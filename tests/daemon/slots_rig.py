@@ -161,13 +161,15 @@ async def living(
     try:
         yield Rig(site, queue, Slots(site, queue), handler, now)
     finally:
-        await _die(catalog, queue, task)
+        await die(catalog, queue, task)
 
 
-async def _die(catalog: Catalog, queue: OperationQueue, task: asyncio.Task[None]) -> None:
+async def die(catalog: Catalog, queue: OperationQueue, task: asyncio.Task[None]) -> None:
     """End without writing anything more: what runs stays on record as running, as after kill -9."""
-    left = {operation.id for operation in queue.running if not is_final(operation.state)}
-    await catalog.close()
+    # Between two transactions: one that is cut off is undone, but only a process that dies lets go of its lock at once.
+    async with catalog._database._turn:
+        left = {operation.id for operation in queue.running if not is_final(operation.state)}
+        await catalog.close()
     with patch.object(keeper, "RECORD_ATTEMPTS", 1):  # what dies offers nothing again
         task.cancel()
         await asyncio.wait({task})

@@ -89,3 +89,14 @@ async def test_a_crash_is_closed_by_the_next_start(tmp_path: Path) -> None:
     task.cancel()
     await asyncio.wait({task})
     await catalog.close()
+
+
+async def test_what_a_crash_left_before_its_steps_counts_for_its_instances(tmp_path: Path) -> None:
+    catalog = Catalog(f"sqlite+aiosqlite:///{tmp_path}/catalog.db")
+    await catalog.open()
+    waiting = await queue_on(catalog, Backup()).submit(OperationKind.BACKUP, {}, "me(1)")
+    await queue_on(catalog, Backup()).recover()
+    end = (await catalog.events.of_operation(waiting.id))[-1].event
+    assert end.name == "operation.finished"
+    assert {instance: facts["state"] for instance, facts in end.data["instances"].items()} == {"pg": "interrupted"}
+    await catalog.close()

@@ -8,11 +8,13 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from tests.catalog.samples import backup
 from tests.daemon.slots_rig import DAY, HOUR, MINUTE, NIGHT, Backups, Rig, living, settings
+from tests.waiting import PATIENCE
 from vya_backupd.catalog import Catalog
 from vya_backupd.catalog.schedules import EVERY_INSTANCE, slot_key
 from vya_backupd.config.credentials_schema import Entry
@@ -70,6 +72,27 @@ async def test_a_daemon_that_was_down_catches_up_once(tmp_path: Path) -> None:
         (_, late), (_, missed) = await rig.said()
         assert late["late_seconds"] == 3600
         assert missed["count"] == 2
+
+
+async def test_a_crash_right_after_the_submission_loses_no_word_about_missed_slots(tmp_path: Path) -> None:
+    async with living(tmp_path, settings("one")) as rig:
+        await rig.at(NIGHT)
+    at = NIGHT + 3 * DAY + HOUR
+    async with living(tmp_path, settings("one"), at=at) as rig:
+        halted = asyncio.Event()
+
+        async def halt(*_: object) -> None:
+            halted.set()
+            await asyncio.Event().wait()
+
+        with patch.object(rig.catalog.schedules, "account", halt):
+            looking = asyncio.create_task(rig.slots.look())
+            await asyncio.wait_for(halted.wait(), PATIENCE)
+            looking.cancel()
+    async with living(tmp_path, settings("one"), at=at + MINUTE) as rig:
+        await rig.at(at + 2 * MINUTE)
+        told = [(name, facts.get("count")) for name, facts in await rig.said()]
+        assert told == [("slot.caught_up", None), ("slot.missed", 2)]
 
 
 @pytest.mark.parametrize(("rules", "hours"), [({"catch_up": False}, 1), ({}, 13)])

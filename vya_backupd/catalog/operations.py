@@ -32,8 +32,18 @@ class OperationLog:
         self._database = database
         self._ledger = ledger
 
-    async def submit(self, operation: Operation, event: Event | None = None, counts: Iterable[Count] = ()) -> Operation:
-        """Enter an operation. When its key and attempt are there already, that one is the answer, and nothing is new."""
+    async def submit(
+        self,
+        operation: Operation,
+        event: Event | None = None,
+        counts: Iterable[Count] = (),
+        *,
+        also: Sequence[Event] = (),
+    ) -> Operation:
+        """Enter an operation, with its event and what else is to be said of it.
+
+        When its key and attempt are there already, that one is the answer, and nothing is new.
+        """
 
         async def change(connection: AsyncConnection) -> Operation:
             if operation.key is not None:
@@ -45,7 +55,7 @@ class OperationLog:
             return operation
 
         def events(answer: Operation) -> Sequence[Event]:
-            return _events(event) if answer is operation else ()
+            return (*_events(event), *also) if answer is operation else ()
 
         return await self._ledger.write(change, events, counts)
 

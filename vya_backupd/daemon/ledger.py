@@ -12,8 +12,11 @@ from vya_backupd.model.operation import Operation, State, Step
 class Ledger(Protocol):
     """Operations on record. Every change and its event are one transaction."""
 
-    async def submit(self, operation: Operation, event: Event) -> Operation:
-        """Record a queued operation. With a ``key`` that is on record already: nothing, and that one comes back."""
+    async def submit(self, operation: Operation, event: Event, *, also: Sequence[Event] = ()) -> Operation:
+        """Record a queued operation. With a ``key`` that is on record already: nothing, and that one comes back.
+
+        ``also``: further events of the same transaction.
+        """
 
     async def advance(
         self,

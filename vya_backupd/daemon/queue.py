@@ -9,8 +9,9 @@ How one operation is run and its outcome recorded is in ``daemon.keeper``; this 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -20,7 +21,7 @@ from vya_backupd.daemon.keeper import interrupted, see_through, shielded
 from vya_backupd.daemon.ledger import Ledger
 from vya_backupd.daemon.running import Ending, RunningOperation
 from vya_backupd.daemon.watching import Update
-from vya_backupd.errors import BusyError, InterruptedWorkError, NotFoundError, UsageError
+from vya_backupd.errors import BusyError, InterruptedWorkError, NotFoundError, UsageError, VyaError
 from vya_backupd.model.event import Event
 from vya_backupd.model.operation import Operation, OperationKind, Progress, State
 from vya_backupd.operations.work import Handler
@@ -66,8 +67,11 @@ class OperationQueue:
         *,
         key: str | None = None,
         attempt: int = 1,
+        also: Sequence[Event] = (),
     ) -> Operation:
         """Queue an operation. With a ``key`` that was submitted before, that operation comes back and nothing is queued.
+
+        ``also``: events that are written if it is queued, in the same transaction.
 
         Raises:
             VyaError: the handler refuses the request.
@@ -88,7 +92,7 @@ class OperationQueue:
                 "request": {name: value for name, value in request.items() if value is not None},
             }
             event = Event("operation.submitted", self._now(), wanted.id, actor=actor, data=facts)
-            recorded = await self._ledger.submit(wanted, event)
+            recorded = await self._ledger.submit(wanted, event, also=also)
             if recorded.id != wanted.id:
                 return recorded
             entry = RunningOperation(recorded, handler, keys, self._ledger, self._now, self._engine_of)
@@ -179,9 +183,8 @@ class OperationQueue:
         error = interrupted("the daemon ended while this ran")
 
         def report(operation: Operation) -> Event:
-            facts = finished_facts(
-                replace(operation, error=error.to_json()), State.INTERRUPTED, engine_of=self._engine_of
-            )
+            cut_off, keys = replace(operation, error=error.to_json()), self._keys_of(operation)
+            facts = finished_facts(cut_off, State.INTERRUPTED, keys=keys, engine_of=self._engine_of)
             return Event("operation.finished", self._now(), operation.id, data=facts)
 
         closed = list(await self._ledger.interrupt_running(error.to_json(), report))
@@ -238,6 +241,12 @@ class OperationQueue:
             raise BusyError(
                 f"{len(self._waiting)} operations wait already", code="queue_full", hint="see 'vyactl operations list'"
             )
+
+    def _keys_of(self, operation: Operation) -> frozenset[str]:
+        """The keys of an operation on record; none where what it asked for is not to be had any more."""
+        with contextlib.suppress(VyaError, KeyError):
+            return self._handlers[operation.kind].resources(operation.request)
+        return frozenset()
 
     def _find(self, operation_id: str) -> RunningOperation | None:
         if operation_id in self._active:

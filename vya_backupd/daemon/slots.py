@@ -4,14 +4,14 @@ An instance is looked at when its next start has come, and all of them after wha
 of the daemon, a leap of the clock, a reload, a pause, the end of a scheduled operation. Between those, a look costs
 nothing and asks nobody.
 
-A slot is submitted first and accounted for second. A crash in between is harmless: the key stops the second
-submission, and the slot is accounted for when it is met again.
+A slot is submitted first, with all that is to be said of it, and accounted for second. A crash in between is harmless:
+a slot that was submitted counts as dealt with, and the key stops a second submission.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,7 +24,7 @@ from vya_backupd.daemon.slot_events import events_of
 from vya_backupd.errors import VyaError
 from vya_backupd.model.backup import GLOBALS_NAME
 from vya_backupd.model.event import Event
-from vya_backupd.model.operation import Operation, OperationKind, State
+from vya_backupd.model.operation import OperationKind, State
 from vya_backupd.operations.site import Settings, Site
 from vya_backupd.policy.due import CLOCK_SLACK, Action, Decision, Pause, SlotRun, Standing, Terms, decide, unfinished
 from vya_backupd.policy.schedule import Schedule
@@ -166,20 +166,20 @@ class Slots:
             await schedules.give_up(instance, slot_key(instance, slot), events)
             return
         if decision.action is Action.RUN:
-            operation = await self._submit(instance, decision, slot)
-            if operation.submitted_at < now:
-                events = []  # it was submitted before a crash, or before the clock was set back
+            # What is said of it goes with the operation: said once, whatever crashes, however the clock is set.
+            await self._submit(instance, decision, slot, events)
+            events = []
         if decision.attempt == 1:
             await schedules.account(instance, slot, events)
 
-    async def _submit(self, instance: str, decision: Decision, slot: datetime) -> Operation:
+    async def _submit(self, instance: str, decision: Decision, slot: datetime, also: Sequence[Event]) -> None:
         request: dict[str, Any] = {"instances": [instance]}
         if decision.databases is not None:
             request["databases"] = [name for name in decision.databases if name != GLOBALS_NAME]
             request["globals"] = GLOBALS_NAME in decision.databases
             request["resumed"] = True
         key = slot_key(instance, slot)
-        return await self._queue.submit(OperationKind.BACKUP, request, ACTOR, key=key, attempt=decision.attempt)
+        await self._queue.submit(OperationKind.BACKUP, request, ACTOR, key=key, attempt=decision.attempt, also=also)
 
     async def _last_run(self, instance: str, now: datetime) -> SlotRun | None:
         attempts = await self._site.catalog.schedules.newest_attempts(instance, now + CLOCK_SLACK)
