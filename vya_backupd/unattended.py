@@ -29,6 +29,7 @@ from vya_backupd.panels.doctor import DoctorPanel
 from vya_backupd.panels.notify import NotifyPanel
 from vya_backupd.panels.retention import RetentionPanel
 from vya_backupd.panels.schedule import SchedulePanel
+from vya_backupd.policy.health import Objective
 from vya_backupd.service import DaemonService
 
 
@@ -50,7 +51,10 @@ def furnish(house: House) -> tuple[Sequence[Part], Sequence[Panel]]:
     mirroring = Mirroring(site)
     house.service.sync_status = mirroring.status
     trail = AuditTrail(site.catalog, lambda: _audit_terms(site), site.now)
-    house.service.objectives.unaudited = lambda: trail.trouble.message if trail.trouble else None
+    house.service.objectives.failing |= {
+        Objective.AUDITED: lambda: trail.complaint,
+        Objective.MIRRORED: lambda: mirroring.complaint,
+    }
     facts = {"version": __version__, "standalone": house.standalone}
     leftovers = Leftovers(site)
     house.service.unsettled = leftovers.unsettled

@@ -155,6 +155,28 @@ def test_status_counts_what_is_younger_than_the_mark_and_deleting_takes_the_link
         assert _prove_whole(tmp_path / "sync") == len(again)
 
 
+def test_a_sync_folder_that_refuses_degrades_until_it_is_caught_up(
+    served: PrivateServer, fresh_name: str, tmp_path: Path
+) -> None:
+    with _product(tmp_path, served, fresh_name, tmp_path / "sync") as product:
+        assert product.ctl("backup").code == 0
+        assert product.get("/health")[0] == 200
+        product.stop()
+        (tmp_path / "sync").rename(tmp_path / "moved")
+        (tmp_path / "sync").mkdir()
+        (tmp_path / "sync" / "testhost").write_text("in the way")
+        product.start()
+        until(lambda: product.get("/health")[0] == 503)
+        (reason,) = json.loads(product.get("/health")[1])["reasons"]
+        assert "missing in the sync folder" in reason
+        assert product.ctl("backup").code == 0
+        product.stop()
+        (tmp_path / "sync" / "testhost").unlink()
+        product.start()
+        until(lambda: set(_files(tmp_path / "sync")) == set(_files(product.base_path)))
+        until(lambda: product.get("/health")[0] == 200)
+
+
 def test_a_sync_folder_that_holds_partial_files_is_refused(
     any_postgresql: PrivateServer, fresh_name: str, tmp_path: Path
 ) -> None:

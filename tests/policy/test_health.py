@@ -111,7 +111,9 @@ def test_spans_are_said_in_units_people_use() -> None:
     assert texts == ["36 hours", "2 days", "30 days", "90 minutes", "5 seconds"]
 
 
-def test_an_audit_that_is_not_written_is_missed() -> None:
-    (reason,) = judge(HealthFacts(unaudited="no space left"), NOW)
-    assert reason.objective is Objective.AUDITED
-    assert reason.text.endswith("no space left")
+def test_what_a_part_fails_at_is_missed_in_its_words() -> None:
+    facts = HealthFacts(failing=[(Objective.AUDITED, "no space left"), (Objective.MIRRORED, "no such folder")])
+    assert [(each.objective, each.text, each.count) for each in judge(facts, NOW)] == [
+        (Objective.AUDITED, "no space left", 1),
+        (Objective.MIRRORED, "no such folder", 1),
+    ]

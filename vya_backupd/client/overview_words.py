@@ -42,6 +42,8 @@ def _counted(reasons: Any) -> str:
         "covered": ("database that nobody backs up", "databases that nobody backs up"),
         "writable": ("failed check of storage or catalog", "failed checks of storage and catalog"),
         "notified": ("message that did not go out", "messages that did not go out"),
+        "audited": ("audit that is not written", "audits that are not written"),
+        "mirrored": ("sync folder that lacks backups", "sync folders that lack backups"),
     }
     totals: dict[str, int] = {}
     for each in reasons:

@@ -90,8 +90,8 @@ class Objectives:
         self._facts = HealthFacts()
         self._weighing = asyncio.Lock()
         self.reachable: dict[str, str] = {}
-        self.unaudited: Callable[[], str | None] = lambda: None
-        """Asked for why the audit is not written; None while it is."""
+        self.failing: dict[Objective, Callable[[], str | None]] = {}
+        """Asked for what a part fails at just now, in words; None while it does not."""
 
     async def learn(self, instance: Instance, names: Sequence[str]) -> None:
         """A server has these databases, system ones left out. Those that it has no longer are forgotten."""
@@ -127,8 +127,8 @@ class Objectives:
 
     def missed(self, troubles: Sequence[str] = ()) -> tuple[Reason, ...]:
         """What is missed at this moment. ``troubles``: failed checks of catalog and storage."""
-        facts = replace(self._facts, troubles=troubles, unaudited=self.unaudited())
-        return judge(facts, self._site.now())
+        failing = [(objective, text) for objective, ask in self.failing.items() if (text := ask())]
+        return judge(replace(self._facts, troubles=troubles, failing=failing), self._site.now())
 
     def missed_counts(self, troubles: Sequence[str] = ()) -> Mapping[str, int]:
         """How much is missed of each objective."""

@@ -59,6 +59,13 @@ class AuditTrail:
         self.failures = 0
         self.trouble: VyaError | None = None
 
+    @property
+    def complaint(self) -> str | None:
+        """What is wrong, in words; None while all is well."""
+        if self.trouble is None:
+            return None
+        return f"what happens is not written down, and waits in the catalog: {self.trouble.message}"
+
     async def run(self) -> None:
         """Write what happened and what happens, until cancelled."""
         unsubscribe = self._catalog.events.subscribe(lambda _: self._wake.set())

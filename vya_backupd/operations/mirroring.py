@@ -33,6 +33,11 @@ class Mirroring:
         self._trouble: str | None = None
 
     @property
+    def complaint(self) -> str | None:
+        """What is wrong, in words; None while all is well."""
+        return f"finished backups are missing in the sync folder: {self._trouble}" if self._trouble else None
+
+    @property
     def _mirror(self) -> Mirror | None:
         return self._site.store.mirror if isinstance(self._site.store, MirroredStore) else None
 

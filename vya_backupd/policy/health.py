@@ -38,6 +38,8 @@ class Objective(enum.StrEnum):
     """Each file was read again not too long ago."""
     AUDITED = "audited"
     """What happens is written to the audit."""
+    MIRRORED = "mirrored"
+    """Finished backups appear in the sync folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,8 @@ class HealthFacts:
 
     ``uncovered``: instance and name of databases that are neither backed up nor excluded. ``notification``: since when
     the longest waiting one waits. ``undelivered``: those given up lately. ``verification``: the file whose last reading
-    is longest ago. ``unaudited``: why the audit is not written. ``troubles``: what failed its check, in words.
+    is longest ago. ``troubles``: what failed its check, in words. ``failing``: what a part of the daemon fails at just
+    now, in its own words.
     """
 
     protected: Sequence[Protection] = ()
@@ -86,8 +89,8 @@ class HealthFacts:
     notification: datetime | None = None
     undelivered: int = 0
     verification: Duty | None = None
-    unaudited: str | None = None
     troubles: Sequence[str] = ()
+    failing: Sequence[tuple[Objective, str]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,7 @@ def judge(facts: HealthFacts, now: datetime) -> tuple[Reason, ...]:
         *_retention(facts.retention, now),
         *_notifications(facts, now),
         *_verification(facts.verification, now),
-        *_audit(facts.unaudited),
+        *(Reason(objective, text) for objective, text in facts.failing),
     )
 
 
@@ -156,11 +159,6 @@ def _verification(duty: Duty | None, now: datetime) -> Iterator[Reason]:
     if duty is not None and duty.is_late(now):
         text = f"a backup was last read again on {moment(duty.last)}, longer ago than {span(duty.within)}"
         yield Reason(Objective.VERIFIED, text)
-
-
-def _audit(unaudited: str | None) -> Iterator[Reason]:
-    if unaudited is not None:
-        yield Reason(Objective.AUDITED, f"what happens is not written down, and waits in the catalog: {unaudited}")
 
 
 def _names(databases: Iterable[str]) -> str:
