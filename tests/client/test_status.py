@@ -96,6 +96,7 @@ def test_the_first_line_says_what_is_protected_and_a_row_since_when() -> None:
         (stands(), "IDLE "),
         (stands(server(awaited=["shop"], oldest_at=None)), "WAITING     1 without a backup yet; next prod-pg at 13:00"),
         (stands(server(enabled=False)), "IDLE "),
+        (stands(server(covered=0, oldest_at=None)), "WAITING     no database"),
         (stands(server(), phase="draining"), "DRAINING "),
         (stands(server(overdue=["shop"]), reasons=[late()]), "DEGRADED    1 database without a backup in time"),
     ],

@@ -178,12 +178,16 @@ def test_a_whole_installation_is_well_also_without_a_daemon(
         entry = instance(any_postgresql, "one", database=[fresh_name])
         product = Product(tmp_path, [entry], servers=[any_postgresql], config=config)
         with product:
+            assert product.ctl("status").out.startswith("WAITING"), "nothing is protected before the first backup"
+            product.ok("backup")
+            text = product.ctl("status").out
+            assert text.startswith("PROTECTED   1 database on 1 server, the oldest backup ")
+            assert " 1 of 1 " in next(line for line in text.splitlines() if line.startswith("  one "))
             well = product.ok("doctor")
             assert found(well, "mail", "ok")
             [slot] = found(well, "schedule")
             assert (slot["level"], slot["instance"]) == ("ok", "one")
-            assert "every 1440 min" in slot["message"] or "next" in slot["message"]
-            assert (tmp_path / "state").is_dir()
+            assert "next 20" in slot["message"]
             assert product.ctl("doctor", "--standalone").code == 6, "one at a time"
         alone = product.ok("doctor", "--standalone", "--config", str(product.config_path))
         assert alone["counts"]["fail"] == 0

@@ -31,6 +31,8 @@ def headline(record: Record, now: datetime) -> tuple[str, str]:
         return "neutral", f"{'WAITING':<12}{awaited} without a backup yet" + (f"; next {begin}" if begin else "")
     servers, covered = len(enabled), sum(each.get("covered") or 0 for each in enabled)
     ages = [each["oldest_at"] for each in enabled if each.get("oldest_at")]
+    if not covered:
+        return "neutral", f"{'WAITING':<12}no database that is to be backed up is known yet"
     oldest = f", the oldest backup {age(min(ages), now)} old" if ages else ""
     return "good", f"{'PROTECTED':<12}{shown.count(covered, 'database')} on {shown.count(servers, 'server')}{oldest}"
 

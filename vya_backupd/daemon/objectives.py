@@ -88,6 +88,7 @@ class Objectives:
         self._known: Known | None = None
         self._changed = False
         self._facts = HealthFacts()
+        self._weighed = False
         self._weighing = asyncio.Lock()
         self.reachable: dict[str, str] = {}
         self.failing: dict[Objective, Callable[[], str | None]] = {}
@@ -117,6 +118,7 @@ class Objectives:
             protected = tuple(self._protections(enabled, known))
             self._facts = self._gather(enabled, known, protected)
             self._metrics.outlook = self._outlook(enabled, known, protected)
+            self._weighed = True
 
     async def freshen(self) -> None:
         """Weigh again if something has happened; a catalog that fails or dawdles leaves the last facts in force."""
