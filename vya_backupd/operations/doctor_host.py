@@ -13,7 +13,7 @@ from pathlib import Path
 
 from vya_backupd.config import credentials
 from vya_backupd.config.secrets_in import secrets_in
-from vya_backupd.errors import ToolError, VyaError
+from vya_backupd.errors import VyaError
 from vya_backupd.model.command import Command
 from vya_backupd.model.finding import Finding, broken, doubtful, fine
 from vya_backupd.operations.disk_outlook import days_shown, foresee
@@ -161,7 +161,7 @@ class HostExamination:
         program = shutil.which("timedatectl")
         if program is not None:
             command = Command((program, "show", "--property=NTPSynchronized", "--value"), name="timedatectl")
-            with contextlib.suppress(ToolError):
+            with contextlib.suppress(VyaError):
                 answer = await self._site.spawner.run(command, timeout=5)
                 if answer.exit.ok and answer.stdout.strip() in (b"yes", b"no"):
                     return answer.stdout.strip() == b"yes"
