@@ -111,7 +111,7 @@ def planned(server: PrivateServer, root: Path, at: datetime, **scheduling: Any) 
         config={
             "scheduling": {"enabled": True, **scheduling},
             "storage": {"retention": {"cleanup_enabled": False}},
-            "backup": {"free_space_factor": 0},
+            "backup": {"free_space_factor": 0, "reverify_days": 0},
         },
         environ={"VYA_CLOCK_OFFSET_FILE": str(clock.path), "VYA_FAULTS": f"@{root / 'site' / 'faults'}"},
     )
