@@ -42,7 +42,10 @@ class Scheduling(Section):
         timedelta(hours=12), description="How long after its time a missed or interrupted backup is still run."
     )
     attempts: int = Field(
-        3, ge=1, le=100, description="How often a backup that a crash or a stop interrupts is begun, the first included."
+        3,
+        ge=1,
+        le=100,
+        description="How often a backup that a crash or a stop interrupts is begun, the first included.",
     )
 
     @field_validator("cron")
