@@ -157,9 +157,13 @@ class App:
         seconds = _SETTLE_SECONDS if self._public else _SETTLE_SECONDS_STANDALONE
         try:
             async with asyncio.timeout(seconds):
-                await asyncio.gather(*(part.settle() for part in self.parts))
+                ends = await asyncio.gather(*(part.settle() for part in self.parts), return_exceptions=True)
         except TimeoutError:
             _log.warning("daemon.parts_unsettled", deadline_seconds=seconds)
+            return
+        for part, end in zip(self.parts, ends, strict=True):
+            if isinstance(end, Exception):  # a defect in one of them must not cut the others short
+                _log.error("daemon.part_failed_to_settle", part=part.name, exc_info=end)
 
     async def _submit(self, kind: OperationKind, request: dict[str, Any]) -> None:
         """Queue what one operation asks of another. A daemon that stops takes nothing: that is no failure of the asker."""
