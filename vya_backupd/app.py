@@ -96,6 +96,7 @@ class App:
                 parts = [group.create_task(part.run(), name=part.name) for part in self.parts]
                 lifecycle.ready("running")
                 footprint.settle()
+                self._loop.call_later(footprint.STANDING_SECONDS + _REST_SECONDS, self._rest)
                 # What starting made stays to the end: the garbage collector need not look at it again.
                 gc.freeze()
                 gc.enable()

@@ -3,18 +3,28 @@
 Three kinds: garbage; free memory that the C library holds for later; and pages of program code that only the start or
 the last operation ran. Those are the files' own pages, shared and never written to: whatever is called again comes back
 by itself, from the page cache.
+
+A library that a thread is loading right now lies in memory as a mere copy of its file for a moment, and is written to in
+the next: pages taken away then would be lost. So only what has stood unchanged for some seconds is given back.
 """
 
 from __future__ import annotations
 
 import ctypes
 import gc
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 _DONTNEED = 4
 _ARENA_MAX = -8
 _SMAPS = Path("/proc/self/smaps")
+
+STANDING_SECONDS = 5.0
+"""For how long a mapping must have stood before its pages are given back."""
+
+_standing: dict[str, float] = {}
+"""Since when each mapping has been seen as it is, by its line in the kernel's list."""
 
 
 def limit_arenas() -> None:
@@ -36,16 +46,26 @@ def settle() -> None:
 
 
 def _code() -> Iterator[tuple[int, int]]:
-    """Start and size of each mapping of a file that cannot be written to, and of which no page was changed before."""
+    """Start and size of each mapping of a file that stands, cannot be written to, and of which no page was changed."""
+    now, seen = time.monotonic(), dict(_standing)
+    _standing.clear()
+    for line in _unchanged():
+        _standing[line] = seen.get(line, now)
+        if now - _standing[line] >= STANDING_SECONDS:
+            start, end = (int(part, 16) for part in line.partition(" ")[0].split("-"))
+            yield start, end - start
+
+
+def _unchanged() -> Iterator[str]:
+    """The kernel's lines of mappings of files that cannot be written to and have no page of their own."""
     try:
         lines = _SMAPS.read_text().splitlines()
     except OSError:
         return
-    mapping: tuple[int, int] | None = None
+    mapping: str | None = None
     for line in lines:
         first, _, rest = line.partition(" ")
         if not first.endswith(":"):
-            start, end = (int(part, 16) for part in first.split("-"))
-            mapping = (start, end - start) if rest.startswith(("r-xp", "r--p")) and "/" in rest else None
+            mapping = line if rest.startswith(("r-xp", "r--p")) and "/" in rest else None
         elif first == "Anonymous:" and mapping is not None and rest.split()[0] == "0":
             yield mapping
