@@ -14,7 +14,7 @@ from tests.benchmarks.measure import resident
 from vya_backupd.testing.product import Product, instance
 from vya_backupd.testing.servers import PrivateServer
 
-_REST = 3.0
+_REST = 8.0
 """Seconds after which the daemon counts as being at rest."""
 
 
