@@ -24,10 +24,9 @@ servers: setup ## database servers to test on: as root packages, otherwise a fol
 	bash .ci/servers
 
 # Without all servers the tests run all the same; header and summary say what was not tested.
-# In the order of the folders: xdist would put modules of few tests last, and those are the long ones.
 test: setup ## the whole suite, on all servers that can be had
 	-@bash .ci/servers
-	$(PYTEST) -n $(PYTEST_WORKERS) --dist loadscope --no-loadscope-reorder $(ARGS)
+	$(PYTEST) -n $(PYTEST_WORKERS) --dist loadscope $(ARGS)
 
 lint: setup ## style, types, layers, security
 	bash .ci/lint $(CHECKED)
