@@ -157,9 +157,10 @@ async def test_a_database_that_is_dropped_before_its_turn(
             assert product.ctl("operations", "watch", begun).code == 3
             steps = product.ok("operations", "show", begun)["steps"]
             states = {step["database"]: (step["state"], (step["error"] or {}).get("code")) for step in steps}
+            # It is looked at while another one is dumped: the drop may end the very session that looks.
+            assert states.pop(gone) in {("failed", "unknown_database"), ("failed", "server_lost")}
             assert states == {
                 held: ("succeeded", None),
-                gone: ("failed", "unknown_database"),
                 last: ("succeeded", None),
                 "@globals": ("succeeded", None),
             }
