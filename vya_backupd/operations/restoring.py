@@ -8,7 +8,6 @@ touched before its replacement stands beside it, complete and checked.
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import Any
 
 import structlog
@@ -16,22 +15,20 @@ import structlog
 from vya_backupd import faults
 from vya_backupd.engines import mysql_sql
 from vya_backupd.engines.mysql_events import EventSilencer
-from vya_backupd.engines.mysql_foreign import ForeignText
 from vya_backupd.engines.postgresql import PostgreSQL
-from vya_backupd.errors import ServerError, ToolError, VyaError
+from vya_backupd.errors import ServerError, VyaError
 from vya_backupd.model.instance import EngineKind
 from vya_backupd.model.operation import Progress
 from vya_backupd.operations.belongings import Notebook, beside_name, token
 from vya_backupd.operations.checking import check_restored
+from vya_backupd.operations.feeding import Fed, Feeding
+from vya_backupd.operations.feeding_choice import feeder_for
 from vya_backupd.operations.lending import definers_lent
 from vya_backupd.operations.requests import RestoreRequest
 from vya_backupd.operations.site import Site
 from vya_backupd.operations.swapping import Exchange
 from vya_backupd.operations.targets import RestorePlan
 from vya_backupd.operations.work import Work
-from vya_backupd.pipeline.pipes import ClientGoneError
-from vya_backupd.pipeline.restore import RestoreTerms, restore
-from vya_backupd.process import Process
 
 _log = structlog.get_logger("vya.restore")
 
@@ -114,12 +111,12 @@ class Restorer:
         created = await self._create(database)
         faults.point("restore.created")
         try:
-            raw_size = await self._feed(database)
+            fed = await self._feed(database)
             faults.point("restore.fed")
-            notes = await self._finish(database)
+            notes = [*fed.notes, *await self._finish(database)]
             if created and self._is_marked(database):
                 await self._execute([mysql_sql.unmark(database, self._notebook.now.marker)])
-            self._tell("checking", raw_size)
+            self._tell("checking", fed.raw_size)
             checked = await check_restored(self._site, self._target, database, self._plan.source.manifest)
             faults.point("restore.finished")
             if created and self._is_marked(database):
@@ -128,7 +125,7 @@ class Restorer:
             if created:
                 await self._drop_again(database, error)
             raise
-        return {"raw_size_bytes": raw_size, "notes": notes, **checked}
+        return {"raw_size_bytes": fed.raw_size, "sessions": fed.sessions, "notes": notes, **checked}
 
     async def _create(self, database: str) -> bool:
         """Make the empty database; whether it is of our making and may be dropped again."""
@@ -154,35 +151,13 @@ class Restorer:
         """Whether a database that we make bears the wanted name from the beginning, and a mark until it is whole."""
         return database == self._target.database and self._target.instance.kind is not EngineKind.POSTGRESQL
 
-    async def _feed(self, database: str) -> int:
-        """Run the client and give it the dump. Its own last words explain a failure better than a broken pipe."""
-        target = self._target
-        command = target.engine.client_command(target.instance, database, target.tools, target.server)
+    async def _feed(self, database: str) -> Fed:
+        """Give the database the dump."""
         silencer = EventSilencer() if self._events_wait(database) else None
-        terms = RestoreTerms(
-            watch=lambda raw, _: self._tell("restoring", raw),
-            rewrite=silencer,
-            fit_foreign=None if target.instance.kind is EngineKind.POSTGRESQL else ForeignText(silencer),
-        )
-        async with self._site.spawner.start(command, stdin="pipe") as process:
-            fd = process.take_stdin()
-            try:
-                result = await restore(self._plan.source.path, fd, self._site.pool, terms)
-            except ClientGoneError as gone:
-                await self._raise_if_failed(process)
-                raise ToolError(f"{process.name} stopped reading before the end of the dump") from gone
-            finally:
-                os.close(fd)
-            await self._raise_if_failed(process)
+        feeding = Feeding(self._site, self._target, database, self._plan.source, self._tell, silencer)
+        fed = await feeder_for(feeding).feed(feeding)
         self._silenced = silencer.names if silencer else []
-        return result.raw_size
-
-    async def _raise_if_failed(self, process: Process) -> None:
-        ended = await process.wait()
-        if not ended.ok:
-            raise self._target.engine.classify(
-                process.name, ended.returncode, ended.signal, ended.stderr, restoring=True
-            ).at(*self._target.where)
+        return fed
 
     async def _finish(self, database: str) -> list[str]:
         """Properties of the database itself, statistics, and silence for a copy's events."""

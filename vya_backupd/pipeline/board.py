@@ -1,0 +1,153 @@
+"""What several sessions do between them: jobs, in which order they may run, and what excludes what.
+
+A *batch* is a row of jobs that are made when somebody takes them, so a table of a million segments costs no memory. It
+belongs to a *group*; a batch that comes *after* a group begins when every job of that group was executed. Among the
+batches that may begin, the one with the highest priority gives the next job.
+
+Nothing here waits on pipes or servers, and nobody here knows what a job's text means.
+"""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A piece of work that one session executes as a whole: its text, in pieces, and what it is, for errors."""
+
+    what: str
+    texts: Callable[[], Iterator[bytes]]
+
+
+@dataclass(slots=True)
+class Batch:
+    """``count`` jobs of one group. None of them begins before all groups of ``after`` are done.
+
+    ``exclusive`` are names (of tables) that nothing else may hold while a job of this batch runs; ``shared`` ones may
+    be held by others that share them, too. A group that no batch belongs to is done from the beginning.
+    """
+
+    group: str
+    jobs: Iterator[Job]
+    count: int = 1
+    priority: int = 0
+    after: frozenset[str] = frozenset()
+    exclusive: frozenset[str] = frozenset()
+    shared: frozenset[str] = frozenset()
+
+
+@dataclass(order=True, slots=True)
+class _Entry:
+    rank: tuple[int, int]
+    batch: Batch = field(compare=False)
+    left: int = field(compare=False)
+    blockers: int = field(compare=False, default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A job that somebody runs now; hand it back to ``Board.done``."""
+
+    job: Job
+    batch: Batch
+
+
+class Board:
+    """The batches of one restore. Any thread may take and hand back."""
+
+    def __init__(self, batches: list[Batch]) -> None:
+        self._changed = threading.Condition()
+        self._open: Counter[str] = Counter()
+        self._waiting: dict[str, list[_Entry]] = defaultdict(list)
+        self._ready: list[_Entry] = []
+        self._held: Counter[str] = Counter()
+        self._shared: Counter[str] = Counter()
+        self._running = 0
+        self._closed = False
+        self.unfinished = sum(batch.count for batch in batches)
+        """Jobs that were not executed yet."""
+        for batch in batches:
+            self._open[batch.group] += batch.count
+        for number, batch in enumerate(batches):
+            self._enter(_Entry((-batch.priority, number), batch, batch.count))
+
+    def take(self) -> Taken | None:
+        """The next job, waiting until one may run; None when nothing is left for the caller to do."""
+        with self._changed:
+            while not self._closed:
+                entry = self._next()
+                if entry is not None:
+                    return self._begin(entry)
+                if not self._running:
+                    break
+                self._changed.wait()
+            self._changed.notify_all()
+            return None
+
+    def done(self, taken: Taken) -> None:
+        """The job was executed."""
+        batch = taken.batch
+        with self._changed:
+            self._running -= 1
+            self.unfinished -= 1
+            self._held.subtract(batch.exclusive)
+            self._shared.subtract(batch.shared)
+            self._open[batch.group] -= 1
+            if not self._open[batch.group]:
+                self._release(batch.group)
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Give out nothing more; whoever waits gets None."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _enter(self, entry: _Entry) -> None:
+        groups = [group for group in entry.batch.after if self._open[group] > 0]
+        entry.blockers = len(groups)
+        for group in groups:
+            self._waiting[group].append(entry)
+        if not groups and entry.left:
+            heapq.heappush(self._ready, entry)
+
+    def _release(self, group: str) -> None:
+        for entry in self._waiting.pop(group, ()):
+            entry.blockers -= 1
+            if not entry.blockers and entry.left:
+                heapq.heappush(self._ready, entry)
+
+    def _next(self) -> _Entry | None:
+        """The best batch whose names are free. Those passed over stay where they are."""
+        passed = []
+        found = None
+        while self._ready and found is None:
+            entry = heapq.heappop(self._ready)
+            if self._is_free(entry.batch):
+                found = entry
+            else:
+                passed.append(entry)
+        for entry in passed:
+            heapq.heappush(self._ready, entry)
+        return found
+
+    def _is_free(self, batch: Batch) -> bool:
+        if any(self._held[name] > 0 for name in batch.exclusive | batch.shared):
+            return False
+        return all(self._shared[name] <= 0 for name in batch.exclusive)
+
+    def _begin(self, entry: _Entry) -> Taken:
+        batch = entry.batch
+        job = next(batch.jobs)
+        entry.left -= 1
+        if entry.left:
+            heapq.heappush(self._ready, entry)
+        self._running += 1
+        self._held.update(batch.exclusive)
+        self._shared.update(batch.shared)
+        return Taken(job, batch)

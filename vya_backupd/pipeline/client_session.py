@@ -1,0 +1,89 @@
+"""A client program as a session: text goes in through one pipe, and a line that comes back proves it executed."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import select
+from collections.abc import Callable, Iterator
+
+from vya_backupd.pipeline.pipes import ClientGoneError
+from vya_backupd.pipeline.stop import Stop
+
+_READ = 1 << 16
+
+
+class SessionGoneError(ClientGoneError):
+    """The client of ``session`` ended early: what it wrote to stderr is the real error."""
+
+    def __init__(self, session: ClientSession) -> None:
+        super().__init__("the client ended before it had executed everything")
+        self.session = session
+
+
+class ClientSession:
+    """A lane's session (``lanes.LaneSession``) over the pipes of a running client.
+
+    ``mark(token)`` is a statement that makes the client print a line with the token in it. Whatever else it prints is
+    read and forgotten. The descriptors stay the caller's to close.
+    """
+
+    def __init__(self, stdin: int, stdout: int, stop: Stop, mark: Callable[[str], bytes]) -> None:
+        self._stdin, self._stdout, self._stop, self._mark = stdin, stdout, stop, mark
+        self._secret = secrets.token_hex(8)
+        self._count = 0
+        self._said = b""
+        for fd in (stdin, stdout):
+            os.set_blocking(fd, False)
+        self._poll = select.poll()
+        self._poll.register(stdout, select.POLLIN)
+        self._poll.register(stop.fd, select.POLLIN)
+
+    def execute(self, texts: Iterator[bytes]) -> None:
+        """Hand everything over and wait for the answer.
+
+        Raises:
+            SessionGoneError: the client ended.
+            BaseException: the failure of ``stop``.
+        """
+        for text in texts:
+            self._write(text)
+        self._count += 1
+        token = f"{self._secret}-{self._count}"
+        self._write(self._mark(token))
+        wanted = token.encode("ascii")
+        while wanted not in self._said:
+            self._poll.poll()
+            self._stop.check()
+            self._listen()
+        self._said = b""
+
+    def interrupt(self) -> None:
+        """Nothing to do: a failed ``stop`` wakes whoever waits on a pipe."""
+
+    def _write(self, data: bytes) -> None:
+        rest = memoryview(data)
+        self._poll.register(self._stdin, select.POLLOUT)
+        try:
+            while rest:
+                self._poll.poll()
+                self._stop.check()
+                self._listen()
+                try:
+                    rest = rest[os.write(self._stdin, rest) :]
+                except BlockingIOError:
+                    continue
+                except BrokenPipeError as error:
+                    raise SessionGoneError(self) from error
+        finally:
+            self._poll.unregister(self._stdin)
+
+    def _listen(self) -> None:
+        """Read what was printed: a full pipe would stop the client. Only as much is kept as a token needs."""
+        try:
+            data = os.read(self._stdout, _READ)
+        except BlockingIOError:
+            return
+        if not data:
+            raise SessionGoneError(self)
+        self._said = (self._said + data)[-_READ - 256 :]
