@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 
 from tests.e2e.gate import Gate, fill, wait_until
+from tests.uncovered import UNCOVERED
 from tests.waiting import PATIENCE
 from vya_backupd.dumpfile.manifest import decode_manifest
 from vya_backupd.pipeline.pool import new_pool
@@ -165,7 +166,7 @@ def staged(
         [instance(server, "one", database=database)],
         servers=[server],
         config={"tools": tool.tools, "backup": backup} | config,
-        environ={"VYA_FAULTS": f"@{root / 'site' / 'faults'}"},
+        environ=UNCOVERED | {"VYA_FAULTS": f"@{root / 'site' / 'faults'}"},
     )
     try:
         with product:

@@ -16,6 +16,7 @@ import pytest
 
 from tests.conftest import ServerPool
 from tests.e2e.compare_mysql import option_file
+from tests.uncovered import UNCOVERED
 from tests.waiting import PATIENCE, until
 from vya_backupd.testing.product import Product, instance
 from vya_backupd.testing.servers import PrivateServer
@@ -134,7 +135,7 @@ def installed(
         server.sql(f"DROP USER IF EXISTS {_USER}; CREATE USER {_USER} IDENTIFIED BY 'x'; GRANT ALL ON *.* TO {_USER}")
         server.sql(f"CREATE DEFINER={_USER} VIEW v AS SELECT a FROM t; CREATE VIEW w AS SELECT a FROM v", name)
     entry = instance(server, "one", database=[f"{name}*"])
-    product = Product(root / "product", [entry], servers=[server], environ={"VYA_FAULTS": f"@{faults}"})
+    product = Product(root / "product", [entry], servers=[server], environ=UNCOVERED | {"VYA_FAULTS": f"@{faults}"})
     with product:
         product.ok("backup", "--instance", "one", "--database", name)
         if server.kind != "postgresql":
