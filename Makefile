@@ -3,7 +3,8 @@
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
-PYTEST_WORKERS ?= 2
+# A worker for each core, within bounds: each keeps servers of its own.
+PYTEST_WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 2 ? 2 : cores > 4 ? 4 : cores)))
 PYTEST ?= $(PYTHON) -m pytest
 ARGS ?=
 CHECKED := vya_backupd tests
