@@ -51,6 +51,8 @@ _HORIZON = 0.1
 """Savings are spread over what is to come; where nobody knows, that is guessed to be this share of what has passed."""
 _LONGEST_TRUST = 32
 _TYPICAL_DENSITY = 0.22
+_REMEMBERED = 32
+"""Objects whose samples are kept while segments of others come: several streams bring several tables by turns."""
 _FAST = next(iter(LADDER))
 _SMALL = {1: 2, 2: 2, 3: 4, 4: 5, 5: 6, 6: 7, 7: 7, 8: 8, 9: 9}
 """For objects that are too small to be sampled: libdeflate's level that packs as small as ``gzip -N``."""
@@ -85,7 +87,8 @@ class CodecChooser:
         self._small = Codec(Library.LIBDEFLATE, _SMALL[level])
         self._expected = expected
         self._object: _Object | None = None
-        self._name: tuple[int, str] | None = None
+        self._name: tuple[int, str] = (0, "")
+        self._others: dict[tuple[int, str], _Object] = {}
         self._looks = 0
         self.reference_bytes = 0.0
         self.chosen_bytes = 0.0
@@ -96,9 +99,7 @@ class CodecChooser:
 
     def choose(self, segment: RawSegment) -> Codec:
         """The codec for the next segment. Costs some milliseconds where it samples."""
-        if self._name != (segment.section, segment.object_name):
-            self._name = (segment.section, segment.object_name)
-            self._object = None
+        self._turn_to((segment.section, segment.object_name))
         if segment.raw_size >= _SMALLEST_SAMPLED:
             self._look(segment)
         known = self._object
@@ -106,6 +107,15 @@ class CodecChooser:
             self._enter(segment.raw_size * _TYPICAL_DENSITY, 1.0)
             return self._small
         return self._affordable(known, segment.raw_size)
+
+    def _turn_to(self, name: tuple[int, str]) -> None:
+        if self._name == name:
+            return
+        if self._object is not None:
+            self._others[self._name] = self._object
+            if len(self._others) > _REMEMBERED:
+                del self._others[next(iter(self._others))]
+        self._name, self._object = name, self._others.pop(name, None)
 
     def _affordable(self, known: _Object, raw_size: int) -> Codec:
         """The fastest rung that the account can pay for; where none is, the smallest that was sampled."""
