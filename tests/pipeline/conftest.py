@@ -12,7 +12,7 @@ import pytest
 
 from tests.dumpfile import samples
 from tests.pipeline.lines import LineScanner
-from vya_backupd.pipeline.dump import DumpResult, DumpTerms, dump
+from vya_backupd.pipeline.dump import DumpResult, DumpTerms, Stream, dump
 from vya_backupd.pipeline.pool import new_pool
 
 
@@ -55,7 +55,7 @@ async def dump_text(text: bytes, path: Path, pool: ThreadPoolExecutor, terms: Du
     fed = Fed([text])
     sink = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        return await dump(fed.fd, sink, LineScanner(), pool, terms)
+        return await dump([Stream(fed.fd, LineScanner())], sink, pool, terms)
     finally:
         fed.close()
         os.close(sink)

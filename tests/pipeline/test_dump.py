@@ -20,7 +20,7 @@ from tests.waiting import PATIENCE
 from vya_backupd.dumpfile.reader import describe
 from vya_backupd.dumpfile.segment import RawSegment
 from vya_backupd.errors import DumpError, StorageError, ToolError, VyaError
-from vya_backupd.pipeline.dump import dump
+from vya_backupd.pipeline.dump import Stream, dump
 
 
 def threads() -> set[str]:
@@ -53,7 +53,7 @@ async def test_small_pieces_give_the_same_file(tmp_path: Path, pool: ThreadPoolE
     await dump_text(text, tmp_path / "a", pool)
     fed = Fed([text[at : at + 1000] for at in range(0, len(text), 1000)])
     with (tmp_path / "b").open("wb") as sink:
-        await dump(fed.fd, sink.fileno(), LineScanner(), pool, TERMS)
+        await dump([Stream(fed.fd, LineScanner())], sink.fileno(), pool, TERMS)
     fed.close()
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
@@ -83,7 +83,7 @@ class Failing(LineScanner):
 async def test_first_failure_wins(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
     fed = Fed([sample_text()] * 20)
     with (tmp_path / "a").open("wb") as sink, pytest.raises(VyaError, match="first failure"):
-        await dump(fed.fd, sink.fileno(), Failing(), pool, TERMS)
+        await dump([Stream(fed.fd, Failing())], sink.fileno(), pool, TERMS)
     fed.close()
     assert isinstance(fed.error, BrokenPipeError)
 
@@ -101,7 +101,7 @@ class Broken(LineScanner):
 async def test_a_failing_compressor_stops_everything(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
     fed = Fed([sample_text()] * 5)
     with (tmp_path / "a").open("wb") as sink, pytest.raises(TypeError):
-        await dump(fed.fd, sink.fileno(), Broken(), pool, TERMS)
+        await dump([Stream(fed.fd, Broken())], sink.fileno(), pool, TERMS)
     fed.close()
 
 
@@ -109,7 +109,7 @@ async def test_a_silent_tool_is_stalled(tmp_path: Path, pool: ThreadPoolExecutor
     read, write = os.pipe()
     os.write(write, b"T a\n")
     with (tmp_path / "a").open("wb") as sink, pytest.raises(ToolError) as caught:
-        await dump(read, sink.fileno(), LineScanner(), pool, replace(TERMS, stall_timeout=0.2))
+        await dump([Stream(read, LineScanner())], sink.fileno(), pool, replace(TERMS, stall_timeout=0.2))
     assert caught.value.code == "stalled"
     assert caught.value.retryable
     os.close(read)
@@ -130,7 +130,7 @@ async def test_cancelling_wakes_a_blocked_read_and_waits_for_the_threads(
             return super().feed(chunk)
 
     with (tmp_path / "a").open("wb") as sink:
-        task = asyncio.create_task(dump(read, sink.fileno(), Seen(), pool, TERMS))
+        task = asyncio.create_task(dump([Stream(read, Seen())], sink.fileno(), pool, TERMS))
         await reached.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -151,7 +151,7 @@ async def test_facts_are_stamped_when_the_header_ends(tmp_path: Path, pool: Thre
 
     with (tmp_path / "a").open("wb") as sink:
         terms = replace(TERMS, header=header)  # type: ignore[arg-type]
-        task = asyncio.create_task(dump(read, sink.fileno(), LineScanner(64), pool, terms))
+        task = asyncio.create_task(dump([Stream(read, LineScanner(64))], sink.fileno(), pool, terms))
         os.write(write, b"a header line\n" * 8)
         await asyncio.wait_for(stamped.wait(), PATIENCE)
         assert not task.done()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
@@ -13,11 +13,13 @@ from vya_backupd.model.instance import EngineKind
 
 ALGORITHMS = ("sha256", "md5")
 """Hashes for checksums of files."""
+_FIELDS = tuple(each.name for each in fields(BackupFacts))
 
 
 def facts_to_json(facts: BackupFacts) -> dict[str, Any]:
     """Every field under its own name; times in ISO 8601 with their offset."""
-    record = asdict(facts)
+    record = {name: getattr(facts, name) for name in _FIELDS}
+    record["properties"] = dict(facts.properties)
     record["started_at"] = facts.started_at.isoformat()
     record["taken_at"] = facts.taken_at.isoformat()
     record["database_sql"] = list(facts.database_sql)
@@ -47,6 +49,7 @@ def facts_from_json(record: dict[str, Any]) -> BackupFacts:
             database_sql=tuple(str(statement) for statement in record["database_sql"]),
             product_version=str(record["product_version"]),
             run=str(record.get("run", "")),
+            streams=int(record.get("streams", 1)),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise IntegrityError(f"the backup's facts cannot be read: {error!r}") from error

@@ -48,6 +48,7 @@ class BackupFacts:
     database the properties which its own dump lacks (PostgreSQL: comment, owner, ACL, settings), with the
     database's name as ``{database}`` placeholders resolved by the engine. ``run`` names the run that made it, the same
     for all backups of one slot of the schedule or one request: what tells which globals belong to which databases.
+    ``streams``: how many streams of the server the dump was made of, all from one snapshot.
     """
 
     id: str
@@ -65,6 +66,7 @@ class BackupFacts:
     database_sql: tuple[str, ...] = ()
     product_version: str = "2.0.0"
     run: str = ""
+    streams: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
@@ -22,20 +22,20 @@ from typing import Any
 from vya_backupd import faults
 from vya_backupd.config.schema import Config
 from vya_backupd.engines.base import Engine
-from vya_backupd.engines.scanner import SEGMENT_SIZE, Scanner
-from vya_backupd.errors import DumpError, ToolError, VyaError
+from vya_backupd.engines.scanner import SEGMENT_SIZE
+from vya_backupd.errors import ToolError, VyaError
 from vya_backupd.model.backup import BackupFacts, BackupType, StoredBackup
-from vya_backupd.model.command import Command
 from vya_backupd.model.event import Event
 from vya_backupd.model.instance import EngineKind
 from vya_backupd.model.operation import Progress
+from vya_backupd.operations.dump_run import DumpRun
+from vya_backupd.operations.dumping_parallel import dump_database
 from vya_backupd.operations.looking import Dump, InstalledTools, Look, look, refuse_lacking_tables
 from vya_backupd.operations.site import Site
 from vya_backupd.operations.unbroken import to_its_end
 from vya_backupd.operations.work import Work
-from vya_backupd.pipeline.dump import DumpResult, DumpTerms, dump
+from vya_backupd.pipeline.dump import DumpResult, Stream
 from vya_backupd.policy.naming import Subject
-from vya_backupd.process import Exit, Process
 from vya_backupd.storage import Partial
 
 _LAST_WORDS = 5.0
@@ -65,7 +65,6 @@ class Dumper:
         self._config: Config = site.config
         self._id = new_backup_id(site.now())
         self._expected = 0
-        self._expected_size = 0
         self._phase = "probing"
         self._warnings: list[str] = []
 
@@ -93,7 +92,6 @@ class Dumper:
         job = self._job
         self._warnings += found.warnings
         self._expected = found.last.raw_size_bytes if found.last else 0
-        self._expected_size = found.likely_size
         tool = found.tools.globals_dump if job.type is BackupType.GLOBALS else found.tools.dump
         started = self._site.now()
         return BackupFacts(
@@ -162,79 +160,29 @@ class Dumper:
 
     async def _dump(self, found: Look, facts: BackupFacts, sink: int) -> DumpResult:
         self._phase = "dumping"
-        job = self._job
-        if job.type is BackupType.GLOBALS:
-            return await self._dump_globals(found, facts, sink)
-        command = self._engine.dump_command(
-            job.instance,
-            job.database,
-            found.tools,
-            job.server,
-            lock_wait=int(self._config.backup.lock_wait_timeout.total_seconds()),
-            leave_out=[view for view, _ in found.unresolved],
-        )
-        want_hash = self._config.storage.metadata.include_schema_hash
-        scanner = self._engine.scanner(
-            SEGMENT_SIZE, want_hash=want_hash, database=job.database, left_out=found.unresolved
-        )
-        return await self._run_tool(command, scanner, facts, sink)
-
-    async def _dump_globals(self, found: Look, facts: BackupFacts, sink: int) -> DumpResult:
-        if self._job.instance.kind is not EngineKind.POSTGRESQL:
-            script = await self._site.probe.globals_script(self._job.instance)
-            async with _pipe_of(script) as fd:
-                return await self._pump(fd, self._engine.globals_scanner(SEGMENT_SIZE), facts, sink)
-        passwords = self._job.server.is_superuser
-        if not passwords:
-            self._warnings.append("the account may not read password hashes: roles are backed up without passwords")
-        command = self._engine.globals_command(self._job.instance, found.tools, passwords=passwords)
-        if command is None:
-            raise ToolError("there is no way to dump the globals of this server", code="tool_missing")
-        return await self._run_tool(command, self._engine.globals_scanner(SEGMENT_SIZE), facts, sink)
-
-    async def _run_tool(self, command: Command, scanner: Scanner, facts: BackupFacts, sink: int) -> DumpResult:
-        """Run the tool to its end. How it ended explains a broken stream better than the stream does."""
-        async with self._site.spawner.start(command, stdout="pipe") as process:
-            faults.point("backup.dumping")
-            fd = process.take_stdout()
-            try:
-                result = await self._pump(fd, scanner, facts, sink)
-            except DumpError as error:
-                # A tool whose text nobody reads any more waits for ever; leaving the context stops it.
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_LAST_WORDS):
-                        await self._raise_if_tool_failed(command, process)
-                raise error.at(self._job.instance.id, self._job.database) from None
-            finally:
-                os.close(fd)
-            await self._raise_if_tool_failed(command, process)
-        return result
-
-    async def _raise_if_tool_failed(self, command: Command, process: Process) -> None:
-        ended: Exit = await process.wait()
-        if not ended.ok:
-            raise self._engine.classify(command.name, ended.returncode, ended.signal, ended.stderr).at(
-                self._job.instance.id, self._job.database
-            )
-
-    async def _pump(self, fd: int, scanner: Scanner, facts: BackupFacts, sink: int) -> DumpResult:
-        terms = DumpTerms(
-            header=lambda: replace(facts, taken_at=self._site.now()),
-            now=self._site.now,
-            level=self._job.level,
-            expected_size=self._expected_size,
-            warnings=lambda: tuple(dict.fromkeys(self._warnings)),
-            algorithm=self._config.storage.checksums.algorithm,
-            watch=self._tell,
-            stall_timeout=self._config.backup.stall_timeout.total_seconds(),
-        )
-        return await dump(fd, sink, scanner, self._site.pool, terms)
+        run = DumpRun(self._site, self._job, found, facts, sink, self._tell, self._warnings)
+        return await (_dump_globals if self._job.type is BackupType.GLOBALS else dump_database)(run)
 
     def _tell(self, raw: int, written: int) -> None:
         job = self._job
         self._work.progress(
             Progress(self._work.operation.id, job.instance.id, job.database, self._phase, raw, self._expected, written)
         )
+
+
+async def _dump_globals(run: DumpRun) -> DumpResult:
+    job, engine = run.job, run.job.engine
+    if job.instance.kind is not EngineKind.POSTGRESQL:
+        script = await run.site.probe.globals_script(job.instance)
+        async with _pipe_of(script) as fd:
+            return await run.pump([Stream(fd, engine.globals_scanner(SEGMENT_SIZE))])
+    passwords = job.server.is_superuser
+    if not passwords:
+        run.warnings.append("the account may not read password hashes: roles are backed up without passwords")
+    command = engine.globals_command(job.instance, run.found.tools, passwords=passwords)
+    if command is None:
+        raise ToolError("there is no way to dump the globals of this server", code="tool_missing")
+    return await run.of_tool(command, engine.globals_scanner(SEGMENT_SIZE))
 
 
 def new_backup_id(now: datetime) -> str:

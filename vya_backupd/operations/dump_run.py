@@ -1,0 +1,145 @@
+"""One dump while it runs: what every way of dumping is given, and what all of them do alike.
+
+A way (``dumping_parallel`` chooses) starts tools and says which streams they are; this module carries the streams into
+the partial file, and asks how the tools ended. How a tool ended explains a broken stream better than the stream does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from vya_backupd import faults
+from vya_backupd.engines.scanner import SEGMENT_SIZE, Scanner
+from vya_backupd.errors import DumpError, VyaError
+from vya_backupd.model.backup import BackupFacts
+from vya_backupd.model.command import Command
+from vya_backupd.operations.looking import Dump, Look
+from vya_backupd.operations.site import Site
+from vya_backupd.pipeline.dump import DumpResult, DumpTerms, Stream, Watch, dump
+from vya_backupd.process import Exit, Process
+
+_LAST_WORDS = 5.0
+"""Seconds that tools have to end by themselves after a stream was found wanting."""
+
+
+@dataclass(frozen=True, slots=True)
+class DumpRun:
+    """A dump with everything that it needs. ``sink`` is the open partial file; ``warnings`` go into the manifest."""
+
+    site: Site
+    job: Dump
+    found: Look
+    facts: BackupFacts
+    sink: int
+    watch: Watch
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def lock_wait(self) -> int:
+        """Seconds to wait for a lock."""
+        return int(self.site.config.backup.lock_wait_timeout.total_seconds())
+
+    def scanner(self) -> Scanner:
+        """A scanner for the text of this database's dump."""
+        return self.job.engine.scanner(
+            SEGMENT_SIZE,
+            want_hash=self.site.config.storage.metadata.include_schema_hash,
+            database=self.job.database,
+            left_out=self.found.unresolved,
+        )
+
+    def dump_command(self) -> Command:
+        """The vendor's tool, for the whole database."""
+        return self.job.engine.dump_command(
+            self.job.instance,
+            self.job.database,
+            self.found.tools,
+            self.job.server,
+            lock_wait=self.lock_wait,
+            leave_out=[view for view, _ in self.found.unresolved],
+        )
+
+    async def in_one_stream(self) -> DumpResult:
+        """Dump the database by one run of the vendor's tool."""
+        return await self.of_tool(self.dump_command(), self.scanner())
+
+    async def of_tool(self, command: Command, scanner: Scanner) -> DumpResult:
+        """Run one tool to its end, whose output is the dump."""
+        async with self.site.spawner.start(command, stdout="pipe") as process:
+            faults.point("backup.dumping")
+            return await self.of_processes([process], [Stream(process.take_stdout(), scanner)])
+
+    async def of_processes(
+        self,
+        processes: Sequence[Process],
+        streams: Sequence[Stream],
+        *,
+        taken_at: datetime | None = None,
+        at_once: int = 64,
+    ) -> DumpResult:
+        """Carry the streams of running processes into the file; then each of these must have ended well.
+
+        The streams' descriptors are closed here. ``taken_at``, ``at_once`` as in ``pump``.
+
+        Raises:
+            VyaError: what the first tool says that ended badly; else what is wrong with a stream or the file.
+        """
+        try:
+            result = await self.pump(streams, taken_at=taken_at, at_once=at_once)
+        except DumpError as error:
+            # A tool whose text nobody reads any more waits for ever; leaving its context stops it.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_WORDS):
+                    await self._raise_first_failure(processes)
+            raise self._at(error) from None
+        finally:
+            for stream in streams:
+                os.close(stream.fd)
+        await self._raise_first_failure(processes)
+        return result
+
+    async def pump(
+        self, streams: Sequence[Stream], *, taken_at: datetime | None = None, at_once: int = 64
+    ) -> DumpResult:
+        """Carry streams into the file; the first is the main one.
+
+        ``taken_at``: when the snapshot was taken, where this is known better than by the end of the dump's header.
+        ``at_once``: how many of the others are read at a time.
+        """
+        facts, site = replace(self.facts, streams=len(streams)), self.site
+        terms = DumpTerms(
+            header=lambda: replace(facts, taken_at=taken_at or site.now()),
+            now=site.now,
+            level=self.job.level,
+            expected_size=self.found.likely_size,
+            warnings=lambda: tuple(dict.fromkeys(self.warnings)),
+            algorithm=site.config.storage.checksums.algorithm,
+            watch=self.watch,
+            stall_timeout=site.config.backup.stall_timeout.total_seconds(),
+            at_once=at_once,
+        )
+        return await dump(streams, self.sink, site.pool, terms)
+
+    async def _raise_first_failure(self, processes: Sequence[Process]) -> None:
+        """Wait for all to end; raise as soon as one has ended badly."""
+        endings = {asyncio.ensure_future(_ending(process)) for process in processes}
+        try:
+            for ending in asyncio.as_completed(endings):
+                process, ended = await ending
+                if not ended.ok:
+                    raise self._at(self.job.engine.classify(process.name, ended.returncode, ended.signal, ended.stderr))
+        finally:
+            for ending in endings:
+                ending.cancel()
+
+    def _at(self, error: VyaError) -> VyaError:
+        return error.at(self.job.instance.id, self.job.database)
+
+
+async def _ending(process: Process) -> tuple[Process, Exit]:
+    return process, await process.wait()
