@@ -26,8 +26,9 @@ class Job:
 
 @dataclass(slots=True)
 class Batch:
-    """``count`` jobs of one group. None of them begins before all groups of ``after`` are done.
+    """``count`` jobs of one group, and of the larger group ``within``, where there is one.
 
+    None of them begins before all groups of ``after`` are done.
     ``exclusive`` are names (of tables) that nothing else may hold while a job of this batch runs; ``shared`` ones may
     be held by others that share them, too. A group that no batch belongs to is done from the beginning.
     """
@@ -36,9 +37,15 @@ class Batch:
     jobs: Iterator[Job]
     count: int = 1
     priority: int = 0
+    within: str = ""
     after: frozenset[str] = frozenset()
     exclusive: frozenset[str] = frozenset()
     shared: frozenset[str] = frozenset()
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups that it belongs to."""
+        return (self.group, self.within) if self.within else (self.group,)
 
 
 @dataclass(order=True, slots=True)
@@ -72,7 +79,8 @@ class Board:
         self.unfinished = sum(batch.count for batch in batches)
         """Jobs that were not executed yet."""
         for batch in batches:
-            self._open[batch.group] += batch.count
+            for group in batch.groups:
+                self._open[group] += batch.count
         for number, batch in enumerate(batches):
             self._enter(_Entry((-batch.priority, number), batch, batch.count))
 
@@ -97,9 +105,10 @@ class Board:
             self.unfinished -= 1
             self._held.subtract(batch.exclusive)
             self._shared.subtract(batch.shared)
-            self._open[batch.group] -= 1
-            if not self._open[batch.group]:
-                self._release(batch.group)
+            for group in batch.groups:
+                self._open[group] -= 1
+                if not self._open[group]:
+                    self._release(group)
             self._changed.notify_all()
 
     def close(self) -> None:
