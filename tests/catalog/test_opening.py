@@ -1,4 +1,5 @@
 import asyncio
+import json
 import os
 import re
 import signal
@@ -21,6 +22,9 @@ from tests.catalog.conftest import Damage
 from tests.catalog.samples import NIGHT, backup, event
 from vya_backupd.catalog import Catalog, migrate, tables
 from vya_backupd.catalog.backups import _row
+from vya_backupd.catalog.tables import _EPOCH as EPOCH
+from vya_backupd.catalog.tables import _MICROSECOND as MICROSECOND
+from vya_backupd.dumpfile.manifest import manifest_to_json
 from vya_backupd.errors import StorageError
 from vya_backupd.model.backup import Hold
 from vya_backupd.model.operation import State
@@ -93,7 +97,11 @@ async def test_a_catalog_of_the_first_tables_keeps_its_backups_and_learns_their_
         for stored in (verified, held):
             later = {"verified_at", "held_until", "run"}
             known = {key: value for key, value in _row(stored).items() if key not in later}
-            connection.execute(sa.insert(tables.backups).values(known))
+            known["manifest"] = json.dumps(manifest_to_json(stored.manifest))
+            known |= {key: (known[key] - EPOCH) // MICROSECOND for key in ("taken_at", "finished_at")}
+            columns = ", ".join(known)
+            values = ", ".join(f":{key}" for key in known)
+            connection.execute(sa.text(f"INSERT INTO backups ({columns}) VALUES ({values})"), known)
     engine.dispose()
     catalog = Catalog(f"sqlite+aiosqlite:///{path}")
     await catalog.open()

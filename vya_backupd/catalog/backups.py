@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,16 +17,19 @@ from vya_backupd.catalog import tables
 from vya_backupd.catalog.database import Database
 from vya_backupd.catalog.ledger import Count, Ledger
 from vya_backupd.catalog.marks import read_mark, write_mark
-from vya_backupd.dumpfile.manifest import manifest_from_json, manifest_to_json
+from vya_backupd.dumpfile.manifest import manifest_from_fields, manifest_to_fields
 from vya_backupd.errors import UsageError
 from vya_backupd.model.backup import BackupType, Outline, Proof, StoredBackup
 from vya_backupd.model.event import Event
 
 _B = tables.backups.c
+_M = tables.manifests.c
+_D = tables.deletions.c
 _BATCH = 500
 _INDEXED = "indexed"
 _TYPES = {each.value: each for each in BackupType}
 _UNPROVEN = Proof.NONE.value
+_T = TypeVar("_T")
 
 
 class LastSize(NamedTuple):
@@ -41,6 +46,13 @@ class Sum(NamedTuple):
     size_bytes: int
 
 
+class Place(NamedTuple):
+    """Where in a list of backups, the newest first, one stands; a page of the list begins after it."""
+
+    taken_at: datetime
+    id: str
+
+
 class BackupIndex:
     """Backups by database and age. Manifests come back without extents: the store has these."""
 
@@ -52,9 +64,7 @@ class BackupIndex:
         """Enter a backup, or what became of it: a row of the same id or path gives way."""
 
         async def change(connection: AsyncConnection) -> None:
-            same = sa.or_(_B.id == stored.id, _B.path == stored.path)
-            await connection.execute(sa.delete(tables.backups).where(same))
-            await connection.execute(sa.insert(tables.backups).values(_row(stored)))
+            await _enter(connection, [stored])
 
         await self._ledger.write(change, _events(event), counts)
 
@@ -63,6 +73,8 @@ class BackupIndex:
 
         async def change(connection: AsyncConnection) -> bool:
             done = await connection.execute(sa.update(tables.backups).where(_B.id == stored.id).values(_row(stored)))
+            text = sa.update(tables.manifests).where(_M.backup_id == stored.id).values(_text(stored))
+            await connection.execute(text)
             return done.rowcount > 0
 
         return await self._ledger.write(change, lambda found: _events(event) if found else (), counts)
@@ -71,23 +83,40 @@ class BackupIndex:
         """Strike a backup off. False, and no event, when it was not listed."""
 
         async def change(connection: AsyncConnection) -> bool:
+            await connection.execute(sa.delete(tables.deletions).where(_D.backup_id == backup_id))
             done = await connection.execute(sa.delete(tables.backups).where(_B.id == backup_id))
             return done.rowcount > 0
 
         return await self._ledger.write(change, lambda found: _events(event) if found else (), counts)
 
     async def replace_all(self, stored: Iterable[StoredBackup], event: Event | None = None) -> int:
-        """Make the index anew from what the store has. Returns how many backups that is."""
-        rows = [_row(each) for each in stored]
+        """Make the index anew from what the store has. Returns how many backups that is.
 
-        async def change(connection: AsyncConnection) -> int:
-            await connection.execute(sa.delete(tables.backups))
-            for start in range(0, len(rows), _BATCH):
-                await connection.execute(sa.insert(tables.backups), rows[start : start + _BATCH])
+        No backup is missing from the list meanwhile that was listed before and is still there.
+        """
+        ids: set[str] = set()
+        for batch in _batches(stored):
+            await self.enter(batch)
+            ids.update(each.id for each in batch)
+        await self.keep_only(ids, event)
+        return len(ids)
+
+    async def enter(self, stored: Sequence[StoredBackup]) -> None:
+        """Enter backups in one transaction, without an event; rows of their ids or paths give way."""
+        await self._ledger.write(lambda connection: _enter(connection, stored))
+
+    async def keep_only(self, ids: AbstractSet[str], event: Event | None = None) -> None:
+        """Strike off every backup but these, and take the index as made: everything that there is was entered."""
+
+        async def change(connection: AsyncConnection) -> None:
+            listed = (await connection.execute(sa.select(_B.id))).scalars().all()
+            strays = [each for each in listed if each not in ids]
+            for batch in _batches(strays):
+                await connection.execute(sa.delete(tables.backups).where(_B.id.in_(batch)))
+            await connection.execute(sa.delete(tables.deletions))
             await write_mark(connection, _INDEXED, "")
-            return len(rows)
 
-        return await self._ledger.write(change, _events(event))
+        await self._ledger.write(change, _events(event))
 
     async def is_indexed(self) -> bool:
         """Whether ``replace_all`` has ever been through: a catalog that was just made knows no backups yet."""
@@ -100,12 +129,12 @@ class BackupIndex:
         Raises:
             UsageError: several begin so.
         """
-        query = sa.select(tables.backups).where(_B.id == backup_id)
-        begins = sa.select(tables.backups).where(_B.id.startswith(backup_id, autoescape=True)).limit(2)
+        query = _whole().where(_B.id == backup_id)
+        begins = _whole().where(_B.id.startswith(backup_id, autoescape=True)).limit(2)
         async with self._database.reading() as connection:
-            rows = (await connection.execute(query)).mappings().all()
+            rows = (await connection.execute(query)).all()
             if not rows and backup_id:
-                rows = (await connection.execute(begins)).mappings().all()
+                rows = (await connection.execute(begins)).all()
         if len(rows) > 1:
             raise UsageError(f"several backups have an id that begins with {backup_id}", hint="Give more of the id.")
         return _stored(rows[0]) if rows else None
@@ -117,14 +146,18 @@ class BackupIndex:
         backup_type: BackupType | None = None,
         before: datetime | None = None,
         limit: int | None = None,
+        after: Place | None = None,
     ) -> list[StoredBackup]:
-        """The backups that fit, newest snapshot first. ``before``: taken then or earlier."""
+        """The backups that fit, newest snapshot first. ``before``: taken then or earlier. ``after``: what follows it."""
         query = _chosen(instance, database, backup_type)
         if before is not None:
             query = query.where(_B.taken_at <= before)
+        if after is not None:
+            here = sa.tuple_(sa.literal(after.taken_at, tables.Moment), sa.literal(after.id))
+            query = query.where(sa.tuple_(_B.taken_at, _B.id) < here)
         query = query.order_by(_B.taken_at.desc(), _B.id.desc()).limit(limit)
         async with self._database.reading() as connection:
-            return [_stored(row) for row in (await connection.execute(query)).mappings()]
+            return [_stored(row) for row in await connection.execute(query)]
 
     async def latest(self, instance: str, database: str, before: datetime | None = None) -> StoredBackup | None:
         """The newest backup of a database whose snapshot was taken at or before this time."""
@@ -138,9 +171,9 @@ class BackupIndex:
             newest = newest.where(_B.instance == instance)
         last = newest.group_by(_B.instance, _B.database).subquery()
         matches = (_B.instance == last.c.instance) & (_B.database == last.c.database) & (_B.taken_at == last.c.at)
-        query = sa.select(tables.backups).join(last, matches).order_by(_B.instance, _B.database, _B.id.desc())
+        query = _whole().join(last, matches).order_by(_B.instance, _B.database, _B.id.desc())
         async with self._database.reading() as connection:
-            found = [_stored(row) for row in (await connection.execute(query)).mappings()]
+            found = [_stored(row) for row in await connection.execute(query)]
         # Two of the same microsecond: the one with the higher id, as everywhere.
         places = ((each.manifest.facts.instance, each.manifest.facts.database) for each in reversed(found))
         return list(dict(zip(places, reversed(found), strict=True)).values())[::-1]
@@ -149,7 +182,7 @@ class BackupIndex:
         """The oldest backup of a database."""
         query = _chosen(instance, database, None).order_by(_B.taken_at, _B.id).limit(1)
         async with self._database.reading() as connection:
-            row = (await connection.execute(query)).mappings().first()
+            row = (await connection.execute(query)).first()
         return None if row is None else _stored(row)
 
     async def last_size(self, instance: str, database: str) -> LastSize | None:
@@ -161,7 +194,7 @@ class BackupIndex:
 
     async def outlines(self, instances: Collection[str] | None = None, database: str | None = None) -> list[Outline]:
         """What retention looks at: light rows, of some instances or of all. Only held ones have their manifest read."""
-        query = sa.select(*_OUTLINE)
+        query = sa.select(*_OUTLINE).outerjoin(tables.manifests, sa.and_(_B.held, _M.backup_id == _B.id))
         if instances is not None:
             query = query.where(_B.instance.in_(instances))
         if database is not None:
@@ -169,10 +202,19 @@ class BackupIndex:
         async with self._database.reading() as connection:
             return [_outline(row) for row in await connection.execute(query)]
 
-    async def paths(self) -> dict[str, str]:
-        """The path of each backup, by id: what is to be compared with the store at start."""
+    async def paths(self, after: str = "", limit: int | None = None) -> dict[str, str]:
+        """The path of each backup by id, in the order of ids; a page of them: those that follow an id."""
+        query = sa.select(_B.id, _B.path).where(_B.id > after).order_by(_B.id).limit(limit)
         async with self._database.reading() as connection:
-            return {row.id: row.path for row in await connection.execute(sa.select(_B.id, _B.path))}
+            return {row.id: row.path for row in await connection.execute(query)}
+
+    async def unlisted(self, paths: Collection[str]) -> set[str]:
+        """Of these paths, those at which no backup is listed."""
+        found: set[str] = set()
+        async with self._database.reading() as connection:
+            for batch in _batches(paths):
+                found.update((await connection.execute(sa.select(_B.path).where(_B.path.in_(batch)))).scalars())
+        return set(paths) - found
 
     async def finished_after(self, moment: datetime | None) -> Sum:
         """The backups that ended later than this; all of them without a moment."""
@@ -189,8 +231,28 @@ class BackupIndex:
             return await connection.scalar(sa.select(sa.func.count()).select_from(tables.backups)) or 0
 
 
+def _whole() -> sa.Select[Any]:
+    """What ``_stored`` takes."""
+    return sa.select(_B.path, _M.manifest).join(tables.manifests, _M.backup_id == _B.id)
+
+
+async def _enter(connection: AsyncConnection, stored: Sequence[StoredBackup]) -> None:
+    # A file that somebody copied inside the store has its id twice: the last one stands for it.
+    stored = list({each.id: each for each in stored}.values())
+    ids, paths = [each.id for each in stored], [each.path for each in stored]
+    await connection.execute(sa.delete(tables.backups).where(sa.or_(_B.id.in_(ids), _B.path.in_(paths))))
+    await connection.execute(sa.insert(tables.backups), [_row(each) for each in stored])
+    await connection.execute(sa.insert(tables.manifests), [_text(each) for each in stored])
+
+
+def _batches(items: Iterable[_T]) -> Iterator[list[_T]]:
+    source = iter(items)
+    while batch := list(islice(source, _BATCH)):
+        yield batch
+
+
 def _chosen(instance: str | None, database: str | None, backup_type: BackupType | None) -> sa.Select[Any]:
-    query = sa.select(tables.backups)
+    query = _whole()
     for column, value in ((_B.instance, instance), (_B.database, database), (_B.type, backup_type)):
         if value is not None:
             query = query.where(column == value)
@@ -214,16 +276,20 @@ def _row(stored: StoredBackup) -> dict[str, Any]:
         "raw_size_bytes": manifest.raw_size_bytes,
         "proof": manifest.proof.value,
         "held": manifest.hold is not None,
-        "manifest": json.dumps(manifest_to_json(replace(manifest, extents=()))),
         "verified_at": manifest.verified_at,
         "held_until": manifest.hold.until if manifest.hold else None,
         "run": facts.run,
     }
 
 
+def _text(stored: StoredBackup) -> dict[str, str]:
+    fields = manifest_to_fields(replace(stored.manifest, extents=()))
+    return {"backup_id": stored.id, "manifest": json.dumps(fields)}
+
+
 _OUTLINE = (
     *(_B.id, _B.path, _B.hostname, _B.instance, _B.database, _B.type, _B.taken_at, _B.size_bytes, _B.proof, _B.run),
-    sa.case((_B.held, _B.manifest)).label("held_manifest"),
+    _M.manifest,
 )
 
 
@@ -239,13 +305,14 @@ def _outline(row: Any) -> Outline:
         taken_at=taken_at,
         size_bytes=size_bytes,
         complete=proof != _UNPROVEN,
-        hold=manifest_from_json(json.loads(held_manifest)).hold if held_manifest else None,
+        hold=manifest_from_fields(json.loads(held_manifest)).hold if held_manifest else None,
         run=run or "",
     )
 
 
 def _stored(row: Any) -> StoredBackup:
-    return StoredBackup(manifest_from_json(json.loads(row["manifest"])), row["path"])
+    path, text = row
+    return StoredBackup(manifest_from_fields(json.loads(text)), path)
 
 
 def _events(event: Event | None) -> Sequence[Event]:
