@@ -99,9 +99,9 @@ async def test_a_catalog_of_the_first_tables_keeps_its_backups_and_learns_their_
             known = {key: value for key, value in _row(stored).items() if key not in later}
             known["manifest"] = json.dumps(manifest_to_json(stored.manifest))
             known |= {key: (known[key] - EPOCH) // MICROSECOND for key in ("taken_at", "finished_at")}
-            columns = ", ".join(known)
+            names = ", ".join(known)
             values = ", ".join(f":{key}" for key in known)
-            connection.execute(sa.text(f"INSERT INTO backups ({columns}) VALUES ({values})"), known)
+            connection.execute(sa.text(f"INSERT INTO backups ({names}) VALUES ({values})"), known)
     engine.dispose()
     catalog = Catalog(f"sqlite+aiosqlite:///{path}")
     await catalog.open()
