@@ -8,6 +8,7 @@ import time
 
 from vya_backupd.errors import ToolError
 from vya_backupd.pipeline.stop import Stop
+from vya_backupd.pipeline.throttle import Throttle
 
 CHUNK = 1 << 20
 """Bytes asked for at once: what a pipe holds at most without privileges."""
@@ -24,12 +25,17 @@ class PipeReader:
 
     Tools write in pieces of 4 KiB. After a small read it naps some milliseconds, so that the next finds many of them:
     a tenth of the wake-ups and of the calls into the scanner. It never naps once the writer has gone.
+
+    A ``throttle`` holds it back between two reads, so that the tool waits in its pipe; that time is no stall.
     """
 
-    def __init__(self, fd: int, stop: Stop, stall_timeout: float | None = None) -> None:
+    def __init__(
+        self, fd: int, stop: Stop, stall_timeout: float | None = None, throttle: Throttle | None = None
+    ) -> None:
         self._fd = fd
         self._stop = stop
         self._stall_timeout = stall_timeout
+        self._throttle = throttle
         self._short = False
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
@@ -54,8 +60,11 @@ class PipeReader:
                 hint="Look for locks on the server, or raise backup.stall_timeout.",
                 retryable=True,
             )
-        data = os.read(self._fd, CHUNK)
-        self._short = len(data) < _SMALL
+        size = CHUNK if self._throttle is None else min(CHUNK, self._throttle.piece)
+        data = os.read(self._fd, size)
+        self._short = len(data) < min(_SMALL, size)
+        if self._throttle is not None:
+            self._throttle.take(len(data), self._stop)
         return data
 
     def _writer_gone(self) -> bool:
@@ -63,11 +72,15 @@ class PipeReader:
 
 
 class PipeWriter:
-    """Feeds a client. The descriptor becomes non-blocking, which the other end of a pipe does not notice."""
+    """Feeds a client. The descriptor becomes non-blocking, which the other end of a pipe does not notice.
 
-    def __init__(self, fd: int, stop: Stop) -> None:
+    A ``throttle`` spreads what is handed over in time.
+    """
+
+    def __init__(self, fd: int, stop: Stop, throttle: Throttle | None = None) -> None:
         self._fd = fd
         self._stop = stop
+        self._throttle = throttle
         os.set_blocking(fd, False)
         self._poll = select.poll()
         self._poll.register(fd, select.POLLOUT)
@@ -84,9 +97,13 @@ class PipeWriter:
         while rest:
             self._poll.poll()
             self._stop.check()
+            size = len(rest) if self._throttle is None else self._throttle.piece
             try:
-                rest = rest[os.write(self._fd, rest) :]
+                written = os.write(self._fd, rest[:size])
             except BlockingIOError:
                 continue
             except BrokenPipeError as error:
                 raise ClientGoneError("the client ended before it had read everything") from error
+            rest = rest[written:]
+            if self._throttle is not None:
+                self._throttle.take(written, self._stop)

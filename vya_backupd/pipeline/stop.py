@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import threading
 from collections.abc import Callable
 from typing import TypeVar
@@ -33,6 +34,13 @@ class Stop:
         """Raise the failure, if there is one."""
         if self.error is not None:
             raise self.error
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, and break off with the failure when one comes. Any thread of the job."""
+        waiting = select.poll()
+        waiting.register(self.fd, select.POLLIN)
+        waiting.poll(max(1, round(seconds * 1000)))
+        self.check()
 
     def close(self) -> None:
         """Give the descriptor back; no thread waits any more."""
