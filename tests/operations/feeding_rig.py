@@ -1,0 +1,67 @@
+"""Files of ours made from real databases, and feeders that bring them back, without a daemon around them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+from tests.dumpfile import samples
+from tests.engines.rig import Rig
+from vya_backupd.engines.mysql_events import EventSilencer
+from vya_backupd.operations.feeding import Fed, Feeder, Feeding
+from vya_backupd.operations.site import Site
+from vya_backupd.operations.sources import Source
+from vya_backupd.operations.targets import Target
+from vya_backupd.pipeline.dump import DumpTerms, Stream, dump
+from vya_backupd.pipeline.pool import new_pool
+from vya_backupd.testing.servers import PrivateServer
+
+TERMS = DumpTerms(header=samples.facts, now=lambda: samples.MOMENT)
+
+
+class FeedingRig(Rig):
+    """A server with its tools. Segments are small, so that small databases have many."""
+
+    def __init__(self, server: PrivateServer, folder: Path, pool: ThreadPoolExecutor) -> None:
+        super().__init__(server, folder)
+        self.folder = folder
+        self.pool = pool
+        self.told: list[tuple[str, int]] = []
+
+    async def packed(self, database: str, segment_size: int = 4096) -> Path:
+        """A backup file of a database."""
+        path = self.folder / "packed.sql.gz"
+        command = self.engine.dump_command(self.instance, database, self.tools, self.facts)
+        scanner = self.engine.scanner(segment_size, database=database)
+        sink = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            async with self.spawner.start(command, stdout="pipe") as process:
+                assert process.stdout_fd is not None
+                await dump([Stream(process.stdout_fd, scanner)], sink, self.pool, TERMS)
+                ended = await process.wait()
+            assert ended.ok, ended.stderr
+        finally:
+            os.close(sink)
+        return path
+
+    async def restored(self, feeder: Feeder, path: Path, database: str, silencer: EventSilencer | None = None) -> Fed:
+        """Feed a file into a new database."""
+        await self.create(database, properties={"character_set": "utf8mb4", "collation": "utf8mb4_bin"})
+        site = cast("Site", SimpleNamespace(spawner=self.spawner, pool=self.pool, probe=self.probe))
+        target = Target(self.instance, self.facts, self.tools, self.engine, database, exists=False, objects=0)
+        tell = lambda phase, raw: self.told.append((phase, raw))  # noqa: E731 - as short as it is
+        return await feeder.feed(Feeding(site, target, database, Source(path), tell, silencer))
+
+
+@asynccontextmanager
+async def feeding_rig(server: PrivateServer, folder: Path) -> AsyncIterator[FeedingRig]:
+    """A rig that is ready."""
+    with new_pool(2) as pool:
+        rig = FeedingRig(server, folder, pool)
+        await rig.ready()
+        yield rig

@@ -1,0 +1,128 @@
+"""What is to be done to feed one file to MySQL or MariaDB, as jobs that wait for each other."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+from vya_backupd.dumpfile.reader import Walk
+from vya_backupd.engines import mysql_sessions
+from vya_backupd.engines.cut_mysql import TableText, folded, table_text, unquoted
+from vya_backupd.model.backup import Section
+from vya_backupd.operations.feeding import Feeding
+from vya_backupd.pipeline.board import Batch, Job
+from vya_backupd.pipeline.files import FileSource
+from vya_backupd.pipeline.restore import Rewrite, texts
+from vya_backupd.pipeline.units import Survey, Unit, UnitReader, Units, survey
+
+_LATE_KEYS_FROM = 4 << 20
+"""Bytes of rows from which on a table gets its keys after them."""
+_FIRST = 1 << 60
+"""Priority of keys over rows: what takes long shall not begin last."""
+
+
+class MysqlJobs:
+    """The jobs of one file. ``fed`` counts the bytes of dump that were handed out."""
+
+    def __init__(self, source: FileSource, feeding: Feeding) -> None:
+        self._source = source
+        self._feeding = feeding
+        self._reader = UnitReader(source, feeding.site.pool, self._count)
+        self._survey = Survey()
+        self._keys: dict[str, tuple[bytes, ...]] = {}
+        self._gone: set[str] = set()
+        self._foreign: list[bytes] = []
+        self._counting = threading.Lock()
+        self.fed = 0
+
+    def read(self) -> None:
+        """Learn what the file holds, and which tables can get their keys later.
+
+        Raises:
+            IntegrityError: damage.
+        """
+        self._survey = survey(self._source)
+        large = {units.name for units in self._survey.data.values() if units.raw_size >= _LATE_KEYS_FROM}
+        if not large:
+            return
+        for text in self._texts(Section.SCHEMA):
+            table = table_text(text)
+            if table is not None and table.late and unquoted(table.name) in large:
+                self._keys[unquoted(table.name)] = table.thinned().keys
+                self._gone.add(folded(table.name))
+
+    def opening(self, settings: bytes) -> bytes:
+        """What every session executes first: the dump's header, then ``settings``."""
+        return b"".join(self._texts(Section.HEADER)) + settings
+
+    def batches(self) -> list[Batch]:
+        """Definitions, then rows, then keys of large tables, then foreign keys, then the rest."""
+        tables = self._survey.data.values()
+        return [
+            _one("schema", self._definitions, frozenset()),
+            *(self._rows_batch(units) for units in tables),
+            *(self._keys_batch(units) for units in tables if units.name in self._keys),
+            _one("foreign keys", self._foreign_keys, frozenset({"schema", "rows", "keys"})),
+            _one("rest", self._rest, frozenset({"foreign keys"})),
+        ]
+
+    def _rows_batch(self, units: Units) -> Batch:
+        jobs = (self._rows(unit) for unit in units)
+        after = frozenset({"schema"})
+        return Batch(_rows_of(units.name), jobs, units.count, priority=units.raw_size, within="rows", after=after)
+
+    def _rows(self, unit: Unit) -> Job:
+        return Job(f"rows of {unit[0].name}", lambda: mysql_sessions.transaction(self._reader.texts(unit)))
+
+    def _keys_batch(self, units: Units) -> Batch:
+        statements = self._keys[units.name]
+        job = Job(f"keys of {units.name}", lambda: map(mysql_sessions.statement, statements))
+        return Batch("keys", iter((job,)), priority=_FIRST + units.raw_size, after=frozenset({_rows_of(units.name)}))
+
+    def _definitions(self) -> Iterator[bytes]:
+        self._foreign.clear()
+        yield from self._texts(Section.SCHEMA, self._thinned if self._gone else None)
+
+    def _thinned(self, section: Section, number: int, text: bytes) -> bytes:
+        """The text of a definition, without what is made later."""
+        del section, number
+        table = table_text(text)
+        if table is None:
+            return text
+        is_large = unquoted(table.name) in self._keys
+        if not is_large and not self._refers_to_large(table):
+            return text
+        thinned = table.thinned(keys=is_large)
+        self._foreign += [thinned.foreign] if thinned.foreign else []
+        return thinned.text
+
+    def _refers_to_large(self, table: TableText) -> bool:
+        """Whether a foreign key wants a key that is not there yet."""
+        return not self._gone.isdisjoint(map(folded, table.references))
+
+    def _foreign_keys(self) -> Iterator[bytes]:
+        yield from map(mysql_sessions.statement, self._foreign)
+
+    def _rest(self) -> Iterator[bytes]:
+        """Triggers, events, routines, views; silent where events must be."""
+        yield from self._texts(Section.POST, self._feeding.silencer)
+        yield from self._texts(Section.FOOTER)
+
+    def _texts(self, section: Section, rewrite: Rewrite | None = None) -> Iterator[bytes]:
+        """All of a section, in the order of the file."""
+        for text, _ in texts(self._source, self._feeding.site.pool, Walk(), frozenset({section}), rewrite):
+            yield text
+
+    def _count(self, raw_size: int) -> None:
+        with self._counting:
+            self.fed += raw_size
+            fed = self.fed
+        self._feeding.tell("restoring", fed)
+
+
+def _one(group: str, body: Callable[[], Iterator[bytes]], after: frozenset[str]) -> Batch:
+    return Batch(group, iter((Job(group, body),)), after=after)
+
+
+def _rows_of(name: str) -> str:
+    return f"rows of {name}"
