@@ -11,17 +11,16 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from isal import igzip_lib
-
 from vya_backupd.dumpfile.extents import ExtentBuilder
 from vya_backupd.dumpfile.facts import decode_facts
+from vya_backupd.dumpfile.framing import BodyError, Framing
 from vya_backupd.dumpfile.seal import Seal, decode_seal
 from vya_backupd.dumpfile.segment import (
-    EMPTY_BODY,
     SMALLEST_HEADER,
     Label,
     MemberHeader,
     MemberKind,
+    framing_of,
     header_size,
     parse_header,
 )
@@ -31,8 +30,6 @@ from vya_backupd.model.backup import BackupFacts, Manifest
 ReadAt = Callable[[int, int], bytes]
 """``read_at(offset, size)``: that many bytes from there, fewer only at the end of the file."""
 
-# The library's stubs call its exception class an instance.
-_LIBRARY_ERRORS: tuple[type[Exception], ...] = (igzip_lib.error, EOFError, ValueError)  # type: ignore[assignment]
 _HINT = "Restore from another backup; this file must not be trusted."
 
 
@@ -67,6 +64,7 @@ class Walk:
         self.raw_size = 0
         self.facts: BackupFacts | None = None
         self.algorithm = ""
+        self.framing: Framing | None = None
         self.seal: Seal | None = None
         self.extents = ExtentBuilder()
         self._payload = b""
@@ -82,6 +80,7 @@ class Walk:
         """
         try:
             parsed = parse_header(header)
+            self._keep_to(framing_of(header))
             member = Member(self.members, self.size, parsed.label, self._name_of(parsed))
             self._place(parsed, member)
         except IntegrityError as error:
@@ -119,6 +118,11 @@ class Walk:
             if expected != found:
                 raise damaged(f"byte {at}, the seal", f"{what}: {expected} expected, {found} found")
         return said
+
+    def _keep_to(self, framing: Framing | None) -> None:
+        self.framing = self.framing or framing
+        if framing is not self.framing:
+            raise IntegrityError("the member is not compressed as those before it")
 
     def _name_of(self, parsed: MemberHeader) -> str:
         if parsed.label.kind is not MemberKind.SEGMENT:
@@ -185,28 +189,23 @@ def members(read_at: ReadAt, size: int, walk: Walk | None = None) -> Iterator[Me
 def inflate(member: Member, data: bytes) -> bytes:
     """The dump text of a member, whose bytes are ``data``. Releases the GIL.
 
-    The library checks CRC-32 and length against the trailer; label, trailer and body are compared here.
+    Checksum and length are compared with what label and body say.
 
     Raises:
         IntegrityError: the body is damaged.
     """
-    size = member.label.raw_size
-    if len(data) != member.label.member_size:
+    framing = framing_of(data)
+    size = None if framing is None else framing.header_size(data)
+    if framing is None or size is None or len(data) != member.label.member_size:
         raise damaged(member.place, "the file ends inside this member", "incomplete_file")
     if member.label.kind is not MemberKind.SEGMENT:
-        if not data.endswith(EMPTY_BODY) or header_size(data) != len(data) - len(EMPTY_BODY):
+        if data[size:] != framing.EMPTY:
             raise damaged(member.place, "the body is not empty")
         return b""
-    machine = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
     try:
-        text: bytes = machine.decompress(data, max_length=size + 1)
-        if not machine.eof and len(text) <= size:
-            text += machine.decompress(b"", max_length=size + 1 - len(text))
-    except _LIBRARY_ERRORS as error:
+        return framing.inflate(data, size, member.label.raw_size)
+    except BodyError as error:
         raise damaged(member.place, str(error)) from error
-    if len(text) != size or not machine.eof or machine.unused_data:
-        raise damaged(member.place, f"{size} bytes of dump expected, {len(text)} found, or the member does not end")
-    return text
 
 
 def describe(read_at: ReadAt, size: int, filename: str, checksum: str) -> Manifest:

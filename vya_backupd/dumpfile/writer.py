@@ -5,20 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
-from vya_backupd.dumpfile.codec import Deflated
 from vya_backupd.dumpfile.extents import ExtentBuilder
 from vya_backupd.dumpfile.facts import encode_facts
+from vya_backupd.dumpfile.framing import Deflated
 from vya_backupd.dumpfile.seal import Closing, Seal, encode_seal, tables_digest
-from vya_backupd.dumpfile.segment import (
-    Label,
-    MemberKind,
-    RawSegment,
-    clip_name,
-    encode_member,
-    encode_payload,
-    header_size,
-)
+from vya_backupd.dumpfile.segment import FRAMINGS, Label, MemberKind, RawSegment, clip_name, encode_payload
 from vya_backupd.model.backup import BackupFacts, Extent
+from vya_backupd.model.file_codec import FileCodec
 
 _HASHES: dict[str, Callable[[], hashlib._Hash]] = {
     "sha256": hashlib.sha256,
@@ -44,8 +37,9 @@ class FileWriter:
     The returned bytes are to be written in the order of the calls. Not thread-safe: one thread writes a file.
     """
 
-    def __init__(self, algorithm: str = "sha256") -> None:
+    def __init__(self, algorithm: str = "sha256", codec: FileCodec = FileCodec.GZIP) -> None:
         self.algorithm = algorithm
+        self._framing = FRAMINGS[codec]
         self.size = 0
         self.raw_size = 0
         self.members = 0
@@ -70,9 +64,7 @@ class FileWriter:
 
     def first(self, facts: BackupFacts) -> bytes:
         """The members that carry the facts."""
-        return b"".join(
-            self._emit(member) for member in encode_payload(MemberKind.FACTS, encode_facts(facts, self.algorithm))
-        )
+        return self._payload(MemberKind.FACTS, encode_facts(facts, self.algorithm))
 
     def add(self, segment: RawSegment, deflated: Deflated) -> bytes:
         """The member of a segment, which another thread has compressed."""
@@ -89,7 +81,7 @@ class FileWriter:
             segment.continued,
         )
         offset = self.size
-        member = self._emit(encode_member(deflated.data, deflated.crc, label, name=name if starts else None))
+        member = self._emit(self._framing.encode(deflated, label, name=name if starts else None))
         sized = Label(label.section, number, label.raw_size, len(member), label.rows, label.continues, label.continued)
         self._extents.add(sized, name, offset)
         self.raw_size += segment.raw_size
@@ -113,10 +105,13 @@ class FileWriter:
             schema_info=closing.schema_info,
             warnings=closing.warnings,
         )
-        return b"".join(self._emit(member) for member in encode_payload(MemberKind.SEAL, encode_seal(seal)))
+        return self._payload(MemberKind.SEAL, encode_seal(seal))
+
+    def _payload(self, kind: MemberKind, payload: bytes) -> bytes:
+        return b"".join(self._emit(member) for member in encode_payload(self._framing, kind, payload))
 
     def _emit(self, member: bytes) -> bytes:
-        self._labels.update(member[: header_size(member)])
+        self._labels.update(member[: self._framing.header_size(member)])
         self._hash.update(member)
         self.size += len(member)
         self.members += 1
