@@ -302,3 +302,45 @@ def test_the_digest_follows_the_schema_and_nothing_else() -> None:
 def test_a_comment_of_a_table_is_part_of_its_schema() -> None:
     base = SMALL.replace(b"=InnoDB AUTO", b"=InnoDB COMMENT='AUTO_INCREMENT=5' AUTO")
     assert digest(base) != digest(base.replace(b"INCREMENT=5", b"INCREMENT=6"))
+
+
+def without_rows(text: bytes) -> bytes:
+    """What ``--no-data`` gives for ``SMALL``: the triggers follow the definition, with one blank line less."""
+    start = text.index(b"\n--\n-- Dumping data for table `t`")
+    return text[:start] + text[text.index(b"/*!50003 SET @saved") :]
+
+
+def test_triggers_may_follow_a_definition_without_rows() -> None:
+    cuts = scan(MysqlScanner(), without_rows(SMALL), [1])
+    assert [(cut.section, cut.name) for cut in cuts if cut.name == "t"] == [(Section.SCHEMA, "t"), (Section.POST, "t")]
+    assert digest(without_rows(SMALL)) == digest(SMALL)
+    assert digest(without_rows(SMALL).replace(b"'a;b'", b"'a;c'")) != digest(SMALL)
+
+
+def test_triggers_without_rows_lose_the_name_of_the_database_in_their_heads_alone() -> None:
+    head = b"TRIGGER `n`.`g` BEFORE INSERT ON `n`.`t` FOR EACH ROW SET @x = (SELECT a FROM `n`.`t`) */"
+    text = without_rows(SMALL).replace(b"TRIGGER `g` BEFORE INSERT ON `t` FOR EACH ROW SET @x = 'a;b' */", head)
+    cuts = scan(MysqlScanner(database="n"), text, [3])
+    (post,) = [cut.text for cut in cuts if cut.section is Section.POST and cut.name == "t"]
+    assert b"TRIGGER `g` BEFORE INSERT ON `t` FOR EACH ROW SET @x = (SELECT a FROM `n`.`t`) */" in post
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.dictionaries(identifiers, st.lists(values, max_size=4), max_size=4),
+    st.lists(st.integers(1, 120), min_size=1, max_size=5),
+    st.integers(20, 400),
+)
+def test_rows_alone_are_named_by_their_headings(tables: dict[str, list[str]], sizes: list[int], segment: int) -> None:
+    text = MYSQL_HEADER
+    for name, rows in tables.items():
+        text += heading(f"Dumping data for table {quoted_name(name)}").removesuffix("\n") + "-- WHERE:  `id` >= 5\n\n"
+        text += "".join(f"INSERT INTO {quoted_name(name)} VALUES ({quoted(row)});\n" for row in rows)
+    scanner = MysqlScanner(segment, want_hash=False, rows_only=True)
+    cuts = scan(scanner, (text + FOOTER).encode(), sizes)
+    assert b"".join(cut.text for cut in cuts).decode() == text + FOOTER
+    assert names(cuts, Section.DATA) == list(tables)
+    assert scanner.tables == set(tables)
+    for name, rows in tables.items():
+        texts = b"".join(cut.text for cut in cuts if cut.section is Section.DATA and cut.name == name)
+        assert texts.count(f"INSERT INTO {quoted_name(name)} ".encode()) >= len(rows)

@@ -29,6 +29,16 @@ def database(server: PrivateServer, fresh_name: str) -> Iterator[str]:
 
 
 @pytest.fixture
+def hostile(mysql_family: PrivateServer, fresh_name: str) -> Iterator[tuple[str, str]]:
+    """A filled database of MySQL or MariaDB, and an empty one."""
+    fill(mysql_family, fresh_name)
+    mysql_family.create_database(f"{fresh_name}_2")
+    yield fresh_name, f"{fresh_name}_2"
+    mysql_family.drop_database(fresh_name)
+    mysql_family.drop_database(f"{fresh_name}_2")
+
+
+@pytest.fixture
 def second(server: PrivateServer, fresh_name: str) -> Iterator[str]:
     name = f"{fresh_name}_2"
     server.create_database(name)
@@ -180,6 +190,23 @@ def test_the_digest_is_changed_by_ddl_alone(server: PrivateServer, database: str
         digest = _digest(server, database)
         assert digest not in seen, statement
         seen.add(digest)
+
+
+def test_structure_and_rows_of_two_runs_are_one_dump(mysql_family: PrivateServer, hostile: tuple[str, str]) -> None:
+    server, whole, (database, second) = mysql_family, MysqlScanner(TINY), hostile
+    everything = scan(whole, dump(server, database))
+    without_rows, rows_alone = MysqlScanner(TINY), MysqlScanner(TINY, rows_only=True)
+    structure = scan(without_rows, dump(server, database, "--no-data"))
+    only = ("--no-create-info", "--skip-triggers", "--skip-routines", "--skip-events")
+    rows = [cut for cut in scan(rows_alone, dump(server, database, *only)) if cut.section is Section.DATA]
+    assert without_rows.summary == whole.summary
+    assert without_rows.tables == whole.tables
+    assert {cut.name for cut in everything if cut.section is Section.DATA} <= rows_alone.tables | {
+        cut.name for cut in structure if cut.section is Section.DATA
+    }
+    feed(server, second, out_of_order(structure + rows))
+    restored, expected = comparable(server, second), comparable(server, database)
+    assert sorted(restored.splitlines()) == sorted(expected.splitlines())
 
 
 def test_a_sequence_that_moves_is_no_ddl(mariadb: PrivateServer, fresh_name: str) -> None:

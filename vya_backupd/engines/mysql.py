@@ -23,6 +23,8 @@ HEADER_SUFFIX = b"/*!40101 SET SQL_MODE=CONCAT(@@SQL_MODE,',ALLOW_INVALID_DATES'
 tool's own header would not let them in again."""
 
 _PACKET = "--max-allowed-packet=1073741824"
+_OBJECTS = ("--routines", "--events", "--triggers")
+_ROWS_ALONE = ("--no-create-info", "--skip-triggers", "--skip-routines", "--skip-events")
 _SERVER_FAILED = 2
 """Exit status of a dump program whom the server failed. Without a word on standard error, a connection broke while it
 changed its session between two tables: it does not look at the answers there."""
@@ -64,13 +66,36 @@ class MySQL:
         Without ``--databases`` there is no USE and no CREATE DATABASE in the dump. LOCK TABLES and DISABLE KEYS are
         left out: they would tie the segments of a table together.
         """
-        arguments = (
-            "--single-transaction", "--quick", "--routines", "--events", "--triggers", "--hex-blob",
-            "--skip-add-locks", "--skip-disable-keys", "--no-tablespaces", "--tz-utc", "--skip-dump-date",
-            "--default-character-set=utf8mb4", _PACKET, *self._dump_extras(tools.dump, lock_wait),
-        )  # fmt: skip
-        without = (f"--ignore-table={database}.{view}" for view in leave_out)
-        return self._command(instance, tools.dump, (*arguments, *without, "--", database))
+        return self._dump(instance, tools, lock_wait, (*_OBJECTS, *_without(database, leave_out), "--", database))
+
+    def structure_command(
+        self,
+        instance: Instance,
+        database: str,
+        tools: Toolset,
+        *,
+        lock_wait: int = 60,
+        leave_out: Sequence[str] = (),
+    ) -> Command:
+        """All that ``dump_command`` gives, but for the rows."""
+        arguments = (*_OBJECTS, "--no-data", *_without(database, leave_out), "--", database)
+        return self._dump(instance, tools, lock_wait, arguments)
+
+    def rows_command(
+        self,
+        instance: Instance,
+        database: str,
+        tools: Toolset,
+        *,
+        lock_wait: int = 60,
+        tables: Sequence[str] = (),
+        where: str = "",
+        leave_out: Sequence[str] = (),
+    ) -> Command:
+        """Rows alone: of some tables, of all without them, those for which ``where`` holds where it is given."""
+        those = (f"--where={where}",) if where else ()
+        arguments = (*_ROWS_ALONE, *those, *_without(database, leave_out), "--", database, *tables)
+        return self._dump(instance, tools, lock_wait, arguments)
 
     def globals_command(self, instance: Instance, tools: Toolset, *, passwords: bool = True) -> Command | None:
         """None: users and grants are read with SQL, by ``probe.globals_script``."""
@@ -121,6 +146,10 @@ class MySQL:
         return MysqlScanner(
             segment_size, want_hash=want_hash, header_suffix=HEADER_SUFFIX, database=database, appendix=kept
         )
+
+    def rows_scanner(self, segment_size: int) -> Scanner:
+        """A scanner for the output of ``rows_command``."""
+        return MysqlScanner(segment_size, want_hash=False, rows_only=True)
 
     def globals_scanner(self, segment_size: int) -> Scanner:
         """A scanner for the text that ``mysql_globals.script`` makes."""
@@ -183,6 +212,13 @@ class MySQL:
     def _tls(self, instance: Instance) -> list[tuple[str, str | None]]:
         return option_file.mysql_tls(instance)
 
+    def _dump(self, instance: Instance, tools: Toolset, lock_wait: int, arguments: Sequence[str]) -> Command:
+        always = (
+            "--single-transaction", "--quick", "--hex-blob", "--skip-add-locks", "--skip-disable-keys",
+            "--no-tablespaces", "--tz-utc", "--skip-dump-date", "--default-character-set=utf8mb4", _PACKET,
+        )  # fmt: skip
+        return self._command(instance, tools.dump, (*always, *self._dump_extras(tools.dump, lock_wait), *arguments))
+
     def _dump_extras(self, tool: Tool, lock_wait: int) -> tuple[str, ...]:
         session = f"SET SESSION max_execution_time=0, lock_wait_timeout={lock_wait}"
         return ("--set-gtid-purged=OFF", "--loose-column-statistics=0", f"--loose-init-command={session}")
@@ -209,6 +245,10 @@ class MySQL:
             code="tool_missing",
             hint=f"Install {self._package} {release}, or name the program as {key} in config.yaml.",
         )
+
+
+def _without(database: str, names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"--ignore-table={database}.{name}" for name in names)
 
 
 def _as_comment(view: str, text: str) -> bytes:

@@ -65,6 +65,12 @@ class Grants:
         )
 
 
+def lacking_to_hold_commits(grants: Grants) -> list[str]:
+    """Rights on everything that an account lacks to dump one database in several sessions."""
+    flush = "RELOAD" if not grants.may("FLUSH_TABLES") else ""
+    return [right for right in ("PROCESS", flush) if right and not grants.may(right)]
+
+
 def pattern_fits(on: str, name: str) -> bool:
     """Whether a grant on all of a database pattern covers a database; ``%`` and ``_`` are wildcards there, backslashes escape."""
     found = re.match(r"`((?:[^`]|``)*)`\.\*$", on)

@@ -75,6 +75,13 @@ def sessions(database: str, kind: EngineKind) -> str:
     return f"SELECT COUNT(*) FROM {view} WHERE DB = {literal(database)} AND ID <> CONNECTION_ID()"
 
 
+def condition(column: str, low: int | None, high: int | None) -> str:
+    """That a number in a column is ``low`` or more and less than ``high``."""
+    name = quote(column)
+    parts = (f"{name} >= {low}" if low is not None else "", f"{name} < {high}" if high is not None else "")
+    return " AND ".join(filter(None, parts))
+
+
 def mark(database: str, table: str) -> str:
     """Put a table into a database that says: not everything is in it yet."""
     return f"CREATE TABLE {quote(database)}.{quote(table)} (restoring INT PRIMARY KEY)"

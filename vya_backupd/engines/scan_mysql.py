@@ -1,7 +1,8 @@
 r"""The scanner for mysqldump and mariadb-dump.
 
 These tools write one database object by object: a heading of comment lines, then the table's definition; another, then
-its rows; its triggers without a heading; at the end events, routines and the real views. A heading counts only where a
+its rows; its triggers without a heading; at the end events, routines and the real views. Where several runs share the work,
+one writes all but the rows (triggers then follow the definition), the others rows alone. A heading counts only where a
 statement may begin and the client's delimiter is ``;``: names in backquotes may hold anything, also line breaks, and
 bodies of routines, triggers and events stand between ``DELIMITER ;;`` lines. What comes before a name in a heading
 cannot be forged by the name, so headings say what follows; the name itself is read from the statement behind.
@@ -59,6 +60,8 @@ _TRIGGERS = b"/*!50003 SET @saved_"
 _CREATE_TRIGGER = b"/*!50003 CREATE*/"
 _END_OF_OBJECTS = b"/*!40103 SET TIME_ZONE=@OLD_TIME_ZONE"
 _MARKER = b"-- Dump completed"
+_CLOSE = b"\n--\n"
+"""What ends a heading."""
 _MYSQL = re.compile(rb"-- MySQL dump [^\n]*Distrib (\d+)\.")
 _DOLLAR_QUOTES_SINCE = 9
 _BLANKS = re.compile(rb"[\x00-\x20]*")
@@ -74,7 +77,8 @@ class MysqlScanner(DumpScanner):
     """Cuts the output of mysqldump or mariadb-dump of one database.
 
     Meant for ``--skip-add-locks --skip-disable-keys`` without ``--databases``. Objects: ``header``, tables, sequences
-    and views by their names, ``events``, ``routines``, ``footer``.
+    and views by their names, ``events``, ``routines``, ``footer``. ``rows_only``: no definitions come before the rows
+    (``--no-create-info``), so their headings say whose they are.
     """
 
     def __init__(
@@ -85,7 +89,9 @@ class MysqlScanner(DumpScanner):
         header_suffix: bytes = b"",
         database: str = "",
         appendix: bytes = b"",
+        rows_only: bool = False,
     ) -> None:
+        self._rows_only = rows_only
         self._sql = MysqlLexer()
         digest = Digest(wanted=want_hash, volatile=_VOLATILE, growing=_GROWING)
         super().__init__(self._sql, segment_size, digest, header_suffix)
@@ -132,7 +138,8 @@ class MysqlScanner(DumpScanner):
         """Look at what begins here."""
         blanks = _BLANKS.match(self._buffer, self._at)
         if blanks is not None and blanks.end() > self._at:
-            self._take(blanks.end(), Kind.CODE)
+            # For the digest they are none of the schema: how many there are depends on whether rows were dumped.
+            self._take(blanks.end(), Kind.COMMENT)
             return True
         if self._insert_head and self._starts(self._insert_head):
             return self._begin_insert(self._at + len(self._insert_head))
@@ -159,11 +166,11 @@ class MysqlScanner(DumpScanner):
                 self._appendix = b""
             self._begin(Section.FOOTER, "footer")
             return None
-        if self._kind == "rows":
-            if _INSERT_START.match(self._buffer, self._at):
-                return self._first_insert()
-            if self._starts(_TRIGGERS):
-                self._begin(Section.POST, self._name)
+        if self._kind == "rows" and _INSERT_START.match(self._buffer, self._at):
+            return self._first_insert()
+        if self._kind in ("table", "rows") and self._starts(_TRIGGERS):
+            self._kind = "triggers"
+            self._begin(Section.POST, self._name)
         elif self._kind == "sequence" and _SETVAL.match(self._buffer, self._at):
             self._begin(Section.DATA, self._name)
         return None
@@ -175,7 +182,7 @@ class MysqlScanner(DumpScanner):
             self._sql.ansi_quotes = b"ANSI_QUOTES" in mode.group(1)
         elif self._kind == "routines" and self._starts(b"CREATE "):
             self._counts["procedures"] += 1
-        elif self._own is not None and self._kind == "rows" and self._starts(_CREATE_TRIGGER):
+        elif self._own is not None and self._kind == "triggers" and self._starts(_CREATE_TRIGGER):
             for start, end in self._own.in_trigger(self._buffer, self._at):
                 self._take(start, Kind.CODE)
                 self._leave_out(end)
@@ -202,12 +209,12 @@ class MysqlScanner(DumpScanner):
         if heading is None:
             return None
         # A line break in a name is followed by "-- " here, so the first bare "--" line closes the heading.
-        close = self._buffer.find(b"\n--\n", heading.end())
+        close = self._buffer.find(_CLOSE, heading.end())
         if close < 0:
             if self._final or self._has(MAX_FOOTER):
                 return None
             return False
-        body = close + len(b"\n--\n")
+        body = close + len(_CLOSE)
         if not self._final and len(self._buffer) - body < _LOOKAHEAD:
             return False
         self._begin_object(heading, body)
@@ -217,6 +224,10 @@ class MysqlScanner(DumpScanner):
     def _begin_object(self, heading: re.Match[bytes], body: int) -> None:
         self._kind = heading.lastgroup or ""
         if self._kind == "rows":
+            if self._rows_only:
+                # The tool makes a comment of a name with line breaks by "-- " behind each of them.
+                self._name = _unquoted(self._buffer[heading.end() : body - len(_CLOSE)].replace(b"\n-- ", b"\n"))
+                self.tables.add(self._name)
             self._begin(Section.DATA, self._name, rows=0)
             return
         if self._kind == "code":
@@ -225,8 +236,7 @@ class MysqlScanner(DumpScanner):
             self._begin(Section.POST, self._name)
             return
         named = _NAMED.match(self._buffer, body)
-        quoted = self._buffer[heading.end() : body - len(b"\n--\n")].strip() if named is None else named.group(1)
-        self._name = quoted[1:-1].replace(b"``", b"`").decode("utf-8", "backslashreplace")
+        self._name = _unquoted(self._buffer[heading.end() : body - len(_CLOSE)] if named is None else named.group(1))
         self._begin(Section.POST if self._kind == "view" else Section.SCHEMA, self._name)
         if self._kind in ("table", "sequence"):
             self.tables.add(self._name)
@@ -299,3 +309,7 @@ class MysqlScanner(DumpScanner):
             if out.rows is not None:
                 out.rows += count_lines(self._buffer, self._at, stop)
             self._pass(stop)
+
+
+def _unquoted(identifier: bytes) -> str:
+    return identifier.strip()[1:-1].replace(b"``", b"`").decode("utf-8", "backslashreplace")
