@@ -25,7 +25,7 @@ from vya_backupd.observe.log import LogSettings, configure_logging
 from vya_backupd.observe.redaction import register_secret
 from vya_backupd.operations.site import Settings, Site
 from vya_backupd.pipeline.pool import new_pool
-from vya_backupd.policy.naming import Naming
+from vya_backupd.policy.naming import Naming, data_suffixes
 from vya_backupd.probe import Probe
 from vya_backupd.process import Spawner, ToolFinder, ToolSearch
 from vya_backupd.storage import LocalStore, ManifestCodec
@@ -107,7 +107,7 @@ def store_of(config: Config) -> LocalStore:
         local.base_path,
         codec,
         temp_path=local.temp_path,
-        data_suffix=config.storage.file_naming.pattern.rpartition("}")[2],
+        data_suffix=data_suffixes(config.storage.file_naming.pattern),
         checksum_files=checksums.enabled and checksums.store_file,
         step=lambda name: faults.point(f"store.{name}"),
     )

@@ -106,6 +106,7 @@ def backup_detail(stored: StoredBackup, base_path: Path | None = None) -> Record
         "hostname": facts.hostname,
         "server_version": facts.server_version,
         "tool": facts.tool,
+        "codec": str(facts.codec),
         "compression_level": facts.compression_level,
         "started_at": format_time(facts.started_at),
         "finished_at": format_time(manifest.finished_at),

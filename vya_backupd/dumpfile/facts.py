@@ -9,6 +9,7 @@ from typing import Any
 
 from vya_backupd.errors import IntegrityError
 from vya_backupd.model.backup import BackupFacts, BackupType
+from vya_backupd.model.file_codec import FileCodec
 from vya_backupd.model.instance import EngineKind
 
 ALGORITHMS = ("sha256", "md5")
@@ -50,6 +51,7 @@ def facts_from_json(record: dict[str, Any]) -> BackupFacts:
             product_version=str(record["product_version"]),
             run=str(record.get("run", "")),
             streams=int(record.get("streams", 1)),
+            codec=FileCodec(record.get("codec", FileCodec.GZIP)),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise IntegrityError(f"the backup's facts cannot be read: {error!r}") from error

@@ -148,6 +148,8 @@ class Walk:
         payload, self._payload = self._payload, b""
         if label.kind is MemberKind.FACTS:
             self.facts, self.algorithm = decode_facts(payload)
+            if self.framing is None or self.facts.codec is not self.framing.codec:
+                raise IntegrityError(f"the facts say that the file is {self.facts.codec}, and it is not")
         else:
             self.seal = decode_seal(payload)
 

@@ -63,7 +63,13 @@ class FileWriter:
         return self._hash.hexdigest()
 
     def first(self, facts: BackupFacts) -> bytes:
-        """The members that carry the facts."""
+        """The members that carry the facts.
+
+        Raises:
+            ValueError: the facts speak of another codec than this file has.
+        """
+        if facts.codec is not self._framing.codec:
+            raise ValueError(f"the facts say {facts.codec}, the file is {self._framing.codec}")
         return self._payload(MemberKind.FACTS, encode_facts(facts, self.algorithm))
 
     def add(self, segment: RawSegment, deflated: Deflated) -> bytes:

@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from vya_backupd.model.file_codec import FileCodec
 from vya_backupd.model.instance import EngineKind
 
 GLOBALS_NAME = "@globals"
@@ -48,7 +49,8 @@ class BackupFacts:
     database the properties which its own dump lacks (PostgreSQL: comment, owner, ACL, settings), with the
     database's name as ``{database}`` placeholders resolved by the engine. ``run`` names the run that made it, the same
     for all backups of one slot of the schedule or one request: what tells which globals belong to which databases.
-    ``streams``: how many streams of the server the dump was made of, all from one snapshot.
+    ``streams``: how many streams of the server the dump was made of, all from one snapshot. ``codec``: what the file is
+    compressed with.
     """
 
     id: str
@@ -67,6 +69,7 @@ class BackupFacts:
     product_version: str = "2.0.0"
     run: str = ""
     streams: int = 1
+    codec: FileCodec = FileCodec.GZIP
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ import structlog
 from vya_backupd.engines.tools import Tool
 from vya_backupd.errors import NotFoundError, UsageError, VyaError
 from vya_backupd.model.backup import GLOBALS_NAME
+from vya_backupd.model.file_codec import FileCodec
 from vya_backupd.model.instance import Instance, ServerFacts
 from vya_backupd.model.operation import OperationKind, State
 from vya_backupd.operations.dumping import Dumped, Dumper
@@ -113,7 +114,9 @@ class BackupHandler:
         if whole and request.globals and self._site.config.backup.include_globals:
             names.append(GLOBALS_NAME)
         level = request.compression_level or self._site.config.backup.compression_level
-        return [Dump(surveyed.instance, surveyed.server, name, level, self._is_dry(request)) for name in names]
+        codec = FileCodec(request.codec or self._site.config.backup.codec)
+        dry = self._is_dry(request)
+        return [Dump(surveyed.instance, surveyed.server, name, level, codec, dry) for name in names]
 
     async def _run_all(self, work: Work, jobs: Sequence[Dump], line: Line) -> None:
         tools = _Tools(self._site)

@@ -115,6 +115,7 @@ class DumpRun:
         terms = DumpTerms(
             header=lambda: replace(facts, taken_at=taken_at or site.now()),
             now=site.now,
+            codec=self.job.codec,
             level=self.job.level,
             expected_size=self.found.likely_size,
             warnings=lambda: tuple(dict.fromkeys(self.warnings)),

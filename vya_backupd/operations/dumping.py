@@ -106,6 +106,7 @@ class Dumper:
             server_version=".".join(map(str, job.server.version)),
             tool=tool.label if tool else f"SQL of VYA BackupDB for {job.instance.kind}",
             compression_level=job.level,
+            codec=job.codec,
             properties=dict(found.before.properties) if found.before else {},
             database_sql=found.database_sql,
             run=self._work.operation.key or self._work.operation.id,
@@ -152,9 +153,8 @@ class Dumper:
         faults.point("backup.recorded")
 
     def _path(self, facts: BackupFacts) -> str:
-        return self._site.naming.path(
-            Subject(facts.hostname, facts.instance, facts.database, facts.engine, facts.type, facts.taken_at)
-        )
+        subject = Subject(facts.hostname, facts.instance, facts.database, facts.engine, facts.type, facts.taken_at)
+        return self._site.naming.path(subject, facts.codec)
 
     # the dump itself
 

@@ -13,6 +13,7 @@ from vya_backupd.engines.registry import engine_for
 from vya_backupd.engines.tools import Tool, Toolset
 from vya_backupd.errors import DumpError
 from vya_backupd.model.backup import GLOBALS_NAME, BackupType
+from vya_backupd.model.file_codec import FileCodec
 from vya_backupd.model.instance import DatabaseFacts, EngineKind, Instance, ServerFacts
 from vya_backupd.operations.room import check_room
 from vya_backupd.operations.site import Site
@@ -31,6 +32,7 @@ class Dump:
     server: ServerFacts
     database: str
     level: int
+    codec: FileCodec = FileCodec.GZIP
     dry_run: bool = False
 
     @property

@@ -9,6 +9,7 @@ from typing import Any, Self, get_type_hints
 
 from vya_backupd.errors import UsageError
 from vya_backupd.model.backup import GLOBALS_NAME
+from vya_backupd.model.file_codec import FileCodec
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class BackupRequest(_Request):
     parallel: bool = False
     workers: int | None = None
     compression_level: int | None = None
+    codec: str | None = None
     dry_run: bool = False
     globals: bool = True
     resumed: bool = False
@@ -77,6 +79,8 @@ class BackupRequest(_Request):
             raise UsageError(f"workers must be between 1 and 64, not {request.workers}")
         if request.compression_level is not None and not 1 <= request.compression_level <= 9:
             raise UsageError(f"the compression level must be between 1 and 9, not {request.compression_level}")
+        if request.codec is not None and request.codec not in list(FileCodec):
+            raise UsageError(f"the codec must be {' or '.join(FileCodec)}, not {request.codec!r}")
         return request
 
 

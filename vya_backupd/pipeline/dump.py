@@ -25,7 +25,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from vya_backupd.dumpfile.codec_choice import CodecChooser
+from vya_backupd.dumpfile.chooser import new_chooser
 from vya_backupd.dumpfile.seal import Closing
 from vya_backupd.dumpfile.segment import RawSegment
 from vya_backupd.dumpfile.writer import FileWriter
@@ -84,11 +84,11 @@ class _Dump:
         self._shelf = shelf
         self._stop = stop
         self._terms = terms
-        self._file = FileWriter(terms.algorithm)
+        self._file = FileWriter(terms.algorithm, terms.codec)
         self._line = OrderedFile(
             sink,
             self._file,
-            CodecChooser(terms.level, terms.expected_size),
+            new_chooser(terms.codec, terms.level, terms.expected_size),
             pool,
             stop,
             _IN_FLIGHT + _MORE_IN_FLIGHT * self._at_once,

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from vya_backupd.dumpfile.segment import RawSegment
 from vya_backupd.model.backup import BackupFacts, Extent, Manifest, SchemaInfo, Section
+from vya_backupd.model.file_codec import FileCodec
 
 Watch = Callable[[int, int], None]
 """``watch(raw_bytes, file_bytes)``: how far it is; called from a thread, a few times per second."""
@@ -61,13 +62,14 @@ class DumpTerms:
 
     ``header`` is called once, from a thread, when the dump's header is complete: it stamps the snapshot's time.
     ``warnings`` is called at the end, for what the manifest shall say; ``now`` for the finishing time (UTC).
-    ``level`` is 1-9, ``algorithm`` sha256 or md5, ``stall_timeout`` seconds, ``expected_size`` what the file will likely
+    ``codec`` is the one that ``header`` names; ``level`` is 1-9, ``algorithm`` sha256 or md5, ``stall_timeout`` seconds, ``expected_size`` what the file will likely
     have in bytes, 0 where nobody knows. ``at_once``: how many streams are read at a time, beside the first one; the
     others wait in their pipes, in the order in which they were given.
     """
 
     header: Callable[[], BackupFacts]
     now: Callable[[], datetime]
+    codec: FileCodec = FileCodec.GZIP
     level: int = 6
     expected_size: int = 0
     warnings: Callable[[], Sequence[str]] = tuple

@@ -11,8 +11,8 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+from vya_backupd.dumpfile.chooser import Chooser
 from vya_backupd.dumpfile.codec import Codec, Deflated, deflate
-from vya_backupd.dumpfile.codec_choice import CodecChooser
 from vya_backupd.dumpfile.seal import Closing
 from vya_backupd.dumpfile.segment import RawSegment
 from vya_backupd.dumpfile.writer import FileWriter
@@ -53,7 +53,7 @@ class OrderedFile:
     """One backup file while it is written. ``slots`` segments are in flight at most."""
 
     def __init__(
-        self, sink: FileSink, file: FileWriter, codec: CodecChooser, pool: ThreadPoolExecutor, stop: Stop, slots: int
+        self, sink: FileSink, file: FileWriter, codec: Chooser, pool: ThreadPoolExecutor, stop: Stop, slots: int
     ) -> None:
         self._sink = sink
         self._file = file

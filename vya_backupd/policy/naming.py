@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
 
 from vya_backupd.model.backup import BackupType
+from vya_backupd.model.file_codec import FileCodec
 from vya_backupd.model.instance import EngineKind
 from vya_backupd.policy import encoding
 from vya_backupd.policy.template import FREE, Component, Slot, TimeFormat, compile_component, time_format
@@ -20,7 +21,7 @@ FOLDER_LIMIT = 255
 """Bytes in the name of a folder: the limit of Linux file systems."""
 FILE_LIMIT = 220
 """Bytes in the name of a backup file: what the longest sidecar suffix and ``_999`` leave of 255."""
-_SUFFIX = re.compile(r"(?:\.sql)?\.gz\Z")
+_SUFFIX = re.compile(r"(?P<text>(?:\.sql)?)\.(?:gz|zst)\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +66,15 @@ class Naming:
         self._folders = _folders(structure, self._times)
         self._file, self._suffix = _file(pattern, self._times)
 
-    def path(self, subject: Subject) -> str:
-        """The relative path, with ``/``, of this backup's data file.
+    def path(self, subject: Subject, codec: FileCodec = FileCodec.GZIP) -> str:
+        """The relative path, with ``/``, of this backup's data file. It ends as files of the codec do.
 
         Raises:
             ValueError: a name is empty.
         """
         local = subject.moment.astimezone(self._zone)
         components = [_render(component, subject, local, self._times) for component in (*self._folders, self._file)]
-        return "/".join(components) + self._suffix
+        return "/".join(components) + self._suffix + codec.suffix
 
     def parse(self, path: str) -> ParsedName | None:
         """Read a path back; None when it is none that these templates give."""
@@ -119,6 +120,13 @@ def numbered(path: str, number: int) -> str:
     return f"{path[:cut]}_{number}{path[cut:]}"
 
 
+def data_suffixes(pattern: str) -> tuple[str, ...]:
+    """How data files end whose names are made by this pattern: what follows its last placeholder, for each codec."""
+    literal = pattern.rpartition("}")[2]
+    stem = _SUFFIX.sub(lambda suffix: suffix["text"], literal)
+    return tuple(stem + codec.suffix for codec in FileCodec)
+
+
 def check_structure(structure: str) -> None:
     """Accept a template of folders.
 
@@ -146,11 +154,12 @@ def _folders(structure: str, times: TimeFormat) -> tuple[Component, ...]:
 def _file(pattern: str, times: TimeFormat) -> tuple[Component, str]:
     suffix = _SUFFIX.search(pattern)
     if suffix is None:
-        raise ValueError("pattern must end with .gz, since the file is gzip")
+        raise ValueError("pattern must end with .gz; in names of zstd files .zst takes its place")
     stem = pattern[: suffix.start()]
     if "/" in stem:
         raise ValueError("pattern must not hold a slash; folders belong into storage.local.structure")
-    return compile_component(stem, times, limit=FILE_LIMIT, suffix=suffix[0]), suffix[0]
+    endings = tuple(suffix["text"] + codec.suffix for codec in FileCodec)
+    return compile_component(stem, times, limit=FILE_LIMIT, suffixes=endings), suffix["text"]
 
 
 def _render(component: Component, subject: Subject, local: datetime, times: TimeFormat) -> str:

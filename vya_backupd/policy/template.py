@@ -95,16 +95,16 @@ class Component:
     slots: tuple[Slot, ...] = field(default=())
 
 
-def compile_component(text: str, times: TimeFormat, *, limit: int, suffix: str = "") -> Component:
-    """Compile one component. With ``suffix`` (``.sql.gz``) it is a file name, whose number stands before the suffix.
+def compile_component(text: str, times: TimeFormat, *, limit: int, suffixes: tuple[str, ...] = ()) -> Component:
+    """Compile one component. With ``suffixes`` (``.sql.gz``) it is a file name, whose number stands before one of them.
 
     Raises:
         ValueError: it would give unsafe or ambiguous names.
     """
     pieces = _SPLIT.split(text)
     _check_pieces(pieces, text)
-    slots = _slots(pieces, numbered=bool(suffix))
-    room = limit - _fixed_size(pieces, times) - len(suffix)
+    slots = _slots(pieces, numbered=bool(suffixes))
+    room = limit - _fixed_size(pieces, times) - max(map(len, suffixes), default=0)
     free = sum(slot.name in FREE for slot in slots)
     share = room // free if free else 0
     if room < 0 or (free and share < encoding.DIGEST_LENGTH + 8):
@@ -116,7 +116,8 @@ def compile_component(text: str, times: TimeFormat, *, limit: int, suffix: str =
             parts.append(Slot(slot.name, slot.extra, slot.guard_number, share))
         elif piece:
             parts.append(piece)
-    pattern = _pattern(parts, times) + (NUMBER + re.escape(suffix) if suffix else "")
+    ending = f"{NUMBER}(?:{'|'.join(map(re.escape, suffixes))})" if suffixes else ""
+    pattern = _pattern(parts, times) + ending
     return Component(tuple(parts), re.compile(pattern), tuple(part for part in parts if isinstance(part, Slot)))
 
 

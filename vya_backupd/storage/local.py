@@ -44,7 +44,7 @@ def default_temp_path(base_path: Path) -> Path:
 class LocalStore:
     """Backups below ``base_path``, partial files in ``temp_path`` on the same mount.
 
-    ``data_suffix`` is how data files end: the part of the naming pattern after its last placeholder. ``checksum_files``
+    ``data_suffix`` is how data files end (``policy.naming.data_suffixes``). ``checksum_files``
     False leaves the checksum files out. ``step`` is told of each step, for tests that stop the world there.
     """
 
@@ -54,7 +54,7 @@ class LocalStore:
         codec: ManifestCodec,
         *,
         temp_path: Path | None = None,
-        data_suffix: str = ".sql.gz",
+        data_suffix: str | tuple[str, ...] = ".sql.gz",
         checksum_files: bool = True,
         step: Step = _no_step,
     ) -> None:

@@ -43,11 +43,11 @@ class Mirror:
     ``failures`` counts links that could not be made since the start; ``behind`` says that some are still missing.
     """
 
-    def __init__(self, base: Path, folder: Path, temp_path: Path, data_suffix: str = ".sql.gz") -> None:
+    def __init__(self, base: Path, folder: Path, temp_path: Path, data_suffix: str | tuple[str, ...] = ".sql.gz") -> None:
         self.base = base
         self.folder = folder
         self._temp = TempFolder(temp_path)
-        self._data_suffix = data_suffix
+        self._suffixes = (*((data_suffix,) if isinstance(data_suffix, str) else data_suffix), MANIFEST_SUFFIX)
         self._turn = threading.Lock()
         self._leaving: set[str] = set()
         self.failures = 0
@@ -155,7 +155,7 @@ class Mirror:
                 except VyaError as error:
                     failed = failed or error
         strays = sum(
-            path.name.endswith((self._data_suffix, MANIFEST_SUFFIX)) and not os.path.lexists(self.base / path.relative_to(self.folder))
+            path.name.endswith(self._suffixes) and not os.path.lexists(self.base / path.relative_to(self.folder))
             for path in _walk(self.folder)
         )  # fmt: skip
         if failed is not None:
@@ -184,7 +184,7 @@ class MirroredStore(LocalStore):
     """A local store whose finished backups a mirror shows. What the mirror cannot show is a backup all the same."""
 
     def __init__(
-        self, base_path: Path, codec: ManifestCodec, *, sync_folder: Path, data_suffix: str = ".sql.gz", **options: Any
+        self, base_path: Path, codec: ManifestCodec, *, sync_folder: Path, data_suffix: str | tuple[str, ...] = ".sql.gz", **options: Any
     ) -> None:
         super().__init__(base_path, codec, data_suffix=data_suffix, **options)
         self.mirror = Mirror(base_path, sync_folder, self.temp_path, data_suffix)

@@ -29,7 +29,7 @@ class Walk:
     """
 
     base: Path
-    data_suffix: str
+    data_suffix: str | tuple[str, ...]
     codec: ManifestCodec
     underway: AbstractSet[str] = frozenset()
     known: AbstractSet[str] = frozenset()

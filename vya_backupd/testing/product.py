@@ -275,7 +275,7 @@ class Product:
 
     def files(self) -> list[Path]:
         """The published data files, sorted."""
-        return sorted(self.base_path.rglob("*.gz"))
+        return sorted(path for path in self.base_path.rglob("*") if path.suffix in {".gz", ".zst"})
 
     def _environment(self) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith("VYA_")}

@@ -58,6 +58,10 @@ def backup(
     compression: Annotated[
         int | None, typer.Option("--compression", min=1, max=9, help="Compression level, 1 fast to 9 small.")
     ] = None,
+    codec: Annotated[
+        str | None,
+        typer.Option("--codec", metavar="gzip|zstd", help="What the files are compressed with, not as configured."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Connect, probe and say what would be dumped; write nothing.")
     ] = False,
@@ -88,6 +92,7 @@ def backup(
         "parallel": parallel,
         "workers": workers,
         "compression_level": compression,
+        "codec": codec,
         "dry_run": dry_run,
         "globals": True,
     }

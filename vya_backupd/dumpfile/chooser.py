@@ -1,0 +1,43 @@
+"""Who chooses the compressor of each segment: samples, for gzip; the level alone, for zstd.
+
+A level means the same size of file in both: about that of ``gzip -N``. zstd comes so near to it with its fast levels
+that choosing would cost more than it saves. What the levels of zstd make of all kinds of data is measured in
+``docs/compression.md``.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from vya_backupd.dumpfile.codec import Codec, Library
+from vya_backupd.dumpfile.codec_choice import CodecChooser
+from vya_backupd.dumpfile.segment import RawSegment
+from vya_backupd.model.file_codec import FileCodec
+
+ZSTD_LEVELS = {1: 1, 2: 1, 3: 1, 4: 2, 5: 2, 6: 3, 7: 6, 8: 9, 9: 12}
+"""zstd's own level for each of ours."""
+
+
+class Chooser(Protocol):
+    """Chooses for the segments of one file, in their order. Not thread-safe."""
+
+    def choose(self, segment: RawSegment) -> Codec:
+        """The compressor for the next segment."""
+
+
+class FixedChoice:
+    """Always the same compressor."""
+
+    def __init__(self, codec: Codec) -> None:
+        self._codec = codec
+
+    def choose(self, _: RawSegment) -> Codec:
+        """See ``Chooser``."""
+        return self._codec
+
+
+def new_chooser(codec: FileCodec, level: int, expected: int = 0) -> Chooser:
+    """For a file of this codec at ``level`` (1-9); ``expected`` as in ``CodecChooser``."""
+    if codec is FileCodec.ZSTD:
+        return FixedChoice(Codec(Library.ZSTD, ZSTD_LEVELS[level]))
+    return CodecChooser(level, expected)
