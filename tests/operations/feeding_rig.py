@@ -54,7 +54,7 @@ class FeedingRig(Rig):
         await self.create(database, properties={"character_set": "utf8mb4", "collation": "utf8mb4_bin"})
         site = cast("Site", SimpleNamespace(spawner=self.spawner, pool=self.pool, probe=self.probe))
         target = Target(self.instance, self.facts, self.tools, self.engine, database, exists=False, objects=0)
-        tell = lambda phase, raw: self.told.append((phase, raw))  # noqa: E731 - as short as it is
+        tell = lambda phase, raw: self.told.append((phase, raw))
         return await feeder.feed(Feeding(site, target, database, Source(path), tell, silencer))
 
 
