@@ -52,6 +52,7 @@ from vya_backupd.wiring import (
     configure_log,
     naming_of,
     read_settings,
+    priority_of,
     refuse_unchangeable,
     tools_of,
     utc_now,
@@ -254,6 +255,8 @@ class App:
         self.site.dumps = asyncio.Semaphore(settings.config.backup.workers)
         self.access.change(settings.config.control.operators, settings.config.control.viewers)
         self.lifecycle.stop_deadline = settings.config.application.stop_deadline.total_seconds()
+        if kept := self.site.spawner.change_priority(priority_of(settings.config)):
+            _log.warning("priority.kept", children=kept, reason="the kernel lets nobody take back what was given away")
         self.checks.soon()
 
     def finish(self, reason: str) -> None:

@@ -23,11 +23,12 @@ from vya_backupd.model.backup import Manifest
 from vya_backupd.observe.counting import counts_of
 from vya_backupd.observe.log import LogSettings, configure_logging
 from vya_backupd.observe.redaction import register_secret
+from vya_backupd.operations import limits
 from vya_backupd.operations.site import Settings, Site
 from vya_backupd.pipeline.pool import new_pool
 from vya_backupd.policy.naming import Naming, data_suffixes
 from vya_backupd.probe import Probe
-from vya_backupd.process import Spawner, ToolFinder, ToolSearch
+from vya_backupd.process import Priority, Spawner, ToolFinder, ToolSearch
 from vya_backupd.storage import LocalStore, ManifestCodec
 from vya_backupd.storage.mirror import MirroredStore
 from vya_backupd.storage.watched import WatchedStore
@@ -73,14 +74,14 @@ async def build_site(settings: Settings, closing: contextlib.AsyncExitStack) -> 
     config = settings.config
     store = store_of(config)
     await asyncio.to_thread(store.prepare)
-    spawner = Spawner(config.application.state_dir / "run")
+    spawner = Spawner(config.application.state_dir / "run", priority_of(config))
     spawner.sweep()
     pool = new_pool()
     closing.callback(pool.shutdown, wait=False, cancel_futures=True)
     catalog = Catalog(config.catalog_url(settings.decrypt).reveal(), counting=counts_of)
     await catalog.open()
     closing.push_async_callback(catalog.close)
-    return Site(
+    site = Site(
         settings=settings,
         store=store,
         catalog=catalog,
@@ -93,6 +94,8 @@ async def build_site(settings: Settings, closing: contextlib.AsyncExitStack) -> 
         now=utc_now,
         decode_manifest=_decode_manifest,
     )
+    site.limits.overrides = limits.from_text(await catalog.marks.get(limits.MARK))
+    return site
 
 
 def store_of(config: Config) -> LocalStore:
@@ -122,6 +125,11 @@ def naming_of(config: Config) -> Naming:
     names = config.storage.file_naming
     zone = ZoneInfo(config.scheduling.timezone)
     return Naming(config.storage.local.structure, names.pattern, names.datetime_format, zone)
+
+
+def priority_of(config: Config) -> Priority:
+    """What dump tools and clients may take of cores and disks."""
+    return Priority(config.limits.nice, config.limits.io_priority)
 
 
 def tools_of(spawner: Spawner, config: Config) -> ToolFinder:

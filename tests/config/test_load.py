@@ -99,7 +99,7 @@ scheduling:
 def test_a_misspelt_key_is_told_its_neighbour(tmp_path: Path, path: tuple[str, ...]) -> None:
     text = "\n".join(f"{'  ' * depth}{part}:" for depth, part in enumerate(path[:-1]))
     wrong = path[-1][:-1] + ("x" if path[-1][-1] != "x" else "y")
-    item = "- " if path[-2:-1] == ("webhooks",) else ""
+    item = "- " if path[-2:-1] in {("webhooks",), ("blackouts",)} else ""
     found = mistakes(tmp_path, f"{text}\n{'  ' * (len(path) - 1)}{item}{wrong}: [1]\n")
     line = next(line for line in found if "unknown key" in line)
     assert line.startswith(f"line {len(path) + (len(path) == 1)}:")

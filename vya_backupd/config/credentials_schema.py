@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 
 from vya_backupd.config.fields import Duration, FilePath, Section, Text
 from vya_backupd.config.keys import KeyMethod
+from vya_backupd.config.schema_limits import OwnLimits
 from vya_backupd.model.instance import EngineKind, Instance, Tls, TlsMode
 from vya_backupd.model.secret import Secret
 from vya_backupd.policy.cron import parse_cron
@@ -126,6 +127,7 @@ class Entry(Section):
     ssl: Ssl = Field(default_factory=Ssl)
     schedule: OwnSchedule | None = None
     retention: OwnRetention | None = None
+    limits: OwnLimits | None = None
     max_age: Duration | None = None
 
     @field_validator("id")

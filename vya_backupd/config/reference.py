@@ -22,6 +22,7 @@ from pydantic.fields import FieldInfo
 from vya_backupd.config.fields import duration_text
 from vya_backupd.config.mistakes import group_of, is_list
 from vya_backupd.config.schema import Config
+from vya_backupd.config.schema_limits import BytesPerSecond
 from vya_backupd.config.secret_ref import SecretRef
 
 EXAMPLE = Path("config/config.example.yaml")

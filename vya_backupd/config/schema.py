@@ -10,6 +10,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from vya_backupd.config.fields import Duration, FilePath, Names, Paths, SecretField, Section, Text
+from vya_backupd.config.schema_limits import Limits
 from vya_backupd.config.schema_notifications import Notifications
 from vya_backupd.config.schema_service import Monitoring, Scheduling
 from vya_backupd.config.schema_storage import Storage
@@ -186,6 +187,9 @@ class Config(Section):
     notifications: Notifications = Field(default_factory=Notifications, description="Who is told.")
     control: Control = Field(default_factory=Control, description="The socket that the client talks to.")
     catalog: Catalog = Field(default_factory=Catalog, description="The index of backups and operations.")
+    limits: Limits = Field(
+        default_factory=Limits, description="How much of servers and disks the work may take, and when."
+    )
     credentials: Credentials = Field(default_factory=Credentials, description="Logins of the database servers.")
     tools: Tools = Field(default_factory=Tools, description="Programs of the database vendors.")
 

@@ -21,6 +21,7 @@ from vya_backupd.model.command import Command
 from vya_backupd.operations.looking import Dump, Look
 from vya_backupd.operations.site import Site
 from vya_backupd.pipeline.dump import DumpResult, DumpTerms, Stream, Watch, dump
+from vya_backupd.policy.limits import Flow
 from vya_backupd.process import Exit, Process
 
 _LAST_WORDS = 5.0
@@ -44,11 +45,11 @@ class DumpRun:
         """Seconds to wait for a lock."""
         return int(self.site.config.backup.lock_wait_timeout.total_seconds())
 
-    def scanner(self) -> Scanner:
-        """A scanner for the text of this database's dump."""
+    def scanner(self, *, want_hash: bool | None = None) -> Scanner:
+        """A scanner for the text of this database's dump; with a digest of the schema as configured, or as wanted."""
         return self.job.engine.scanner(
             SEGMENT_SIZE,
-            want_hash=self.site.config.storage.metadata.include_schema_hash,
+            want_hash=self.site.config.storage.metadata.include_schema_hash if want_hash is None else want_hash,
             database=self.job.database,
             left_out=self.found.unresolved,
         )
@@ -123,6 +124,7 @@ class DumpRun:
             watch=self.watch,
             stall_timeout=site.config.backup.stall_timeout.total_seconds(),
             at_once=at_once,
+            throttle=site.limits.throttle(self.job.instance.id, Flow.DUMP),
         )
         return await dump(streams, self.sink, site.pool, terms)
 

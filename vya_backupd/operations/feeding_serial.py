@@ -10,6 +10,7 @@ from vya_backupd.model.instance import EngineKind
 from vya_backupd.operations.feeding import Fed, Feeding, raise_if_failed
 from vya_backupd.pipeline.pipes import ClientGoneError
 from vya_backupd.pipeline.restore import RestoreTerms, restore
+from vya_backupd.policy.limits import Flow
 
 
 class SerialFeeder:
@@ -23,6 +24,7 @@ class SerialFeeder:
             watch=lambda raw, _: feeding.tell("restoring", raw),
             rewrite=feeding.silencer,
             fit_foreign=None if target.instance.kind is EngineKind.POSTGRESQL else ForeignText(feeding.silencer),
+            throttle=site.limits.throttle(target.instance.id, Flow.RESTORE),
         )
         async with site.spawner.start(command, stdin="pipe") as process:
             fd = process.take_stdin()

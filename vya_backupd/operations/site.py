@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from vya_backupd.catalog import Catalog
 from vya_backupd.config.credentials_schema import Entry
 from vya_backupd.config.schema import Config
+from vya_backupd.config.schema_limits import Limits as LimitsSection
 from vya_backupd.config.schema_service import Scheduling
 from vya_backupd.config.schema_storage import Retention
 from vya_backupd.config.secret_ref import Decrypt
@@ -22,6 +24,9 @@ from vya_backupd.errors import NotFoundError
 from vya_backupd.model.backup import Manifest
 from vya_backupd.model.instance import Instance
 from vya_backupd.model.operation import OperationKind
+from vya_backupd.operations.limits import Limits
+from vya_backupd.policy.blackout import Blackout, Calendar, calendar_of, longest_wait
+from vya_backupd.policy.limits import EVERY_INSTANCE, Flow
 from vya_backupd.policy.naming import Naming
 from vya_backupd.policy.schedule import Schedule
 from vya_backupd.probe import Probe
@@ -66,12 +71,68 @@ class Settings:
     def interval(self, instance_id: str) -> timedelta:
         """The longest time between two slots of an instance's schedule, whoever keeps the clock."""
         settings = self.scheduling(instance_id)
-        return _longest_wait(settings.cron, settings.interval_minutes, settings.timezone)
+        calendar = self.calendar(instance_id) if settings.method == "interval" else Calendar(ZoneInfo("UTC"))
+        return _longest_wait(settings.cron, settings.interval_minutes, settings.timezone, calendar)
+
+    @property
+    def blackouts(self) -> tuple[Blackout, ...]:
+        """All blackouts."""
+        return _blackouts(self.config.limits)
+
+    def calendar(self, instance_id: str) -> Calendar:
+        """When no scheduled work begins on an instance."""
+        return calendar_of(self.config.scheduling.timezone, self.blackouts, instance_id)
+
+    def rate(self, instance_id: str, flow: Flow) -> int | None:
+        """Bytes per second that are configured for an instance, or for ``EVERY_INSTANCE`` together."""
+        entry = self.entries.get(instance_id)
+        limits = self.config.limits if instance_id == EVERY_INSTANCE else entry.limits if entry else None
+        if limits is None:
+            return None
+        return limits.bytes_per_second if flow is Flow.DUMP else limits.restore_bytes_per_second
 
 
-@functools.lru_cache(maxsize=256)
-def _longest_wait(cron: str | None, interval_minutes: int, timezone: str) -> timedelta:
-    return Schedule.of(cron=cron, interval_minutes=interval_minutes, timezone=timezone).longest_wait()
+@functools.lru_cache(maxsize=8)
+def _blackouts(limits: LimitsSection) -> tuple[Blackout, ...]:
+    return limits.calendar()
+
+
+@functools.lru_cache(maxsize=4096)
+def _longest_wait(cron: str | None, interval_minutes: int, timezone: str, calendar: Calendar) -> timedelta:
+    return longest_wait(Schedule.of(cron=cron, interval_minutes=interval_minutes, timezone=timezone), calendar)
+
+
+class Stock:
+    """Whether catalog and store were compared since the start. Until then nothing deletes by rule."""
+
+    def __init__(self) -> None:
+        self.compared = asyncio.Event()
+        self.compared.set()
+        self.trouble: VyaError | None = None
+        self._changed = asyncio.Event()
+
+    def begin(self) -> None:
+        """The comparison is yet to come."""
+        self.compared.clear()
+
+    def done(self) -> None:
+        """It is there."""
+        self.trouble = None
+        self.compared.set()
+        self._changed.set()
+
+    def failed(self, error: VyaError) -> None:
+        """It could not be made; somebody tries again."""
+        self.trouble = error
+        self._changed.set()
+
+    async def wait(self) -> None:
+        """Wait until it is there. Raises what it failed with."""
+        while not self.compared.is_set():
+            if self.trouble is not None:
+                raise self.trouble
+            self._changed.clear()
+            await self._changed.wait()
 
 
 @dataclass(slots=True)
@@ -81,7 +142,8 @@ class Site:
     ``dumps`` bounds the databases that are dumped at once. ``manifests`` is held while a manifest is read, changed and
     written back, ``leftovers`` while what dead restores left is taken away. ``in_use`` lists backups (once for each
     user) that nothing may delete now. ``decode_manifest`` reads a
-    manifest that lies outside the store. ``submit`` queues a further operation in the daemon's own name.
+    manifest that lies outside the store. ``submit`` queues a further operation in the daemon's own name. ``limits`` follow
+    the settings by themselves.
     """
 
     settings: Settings
@@ -100,6 +162,11 @@ class Site:
     leftovers: asyncio.Lock = field(default_factory=asyncio.Lock)
     in_use: list[str] = field(default_factory=list)
 
+    stock: Stock = field(default_factory=Stock)
+    limits: Limits = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.limits = Limits(lambda: self.settings, self.now)
     @property
     def config(self) -> Config:
         """The configuration in force."""

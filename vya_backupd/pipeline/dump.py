@@ -221,7 +221,7 @@ class _Dump:
 
     def _segments(self, stream: Stream) -> Iterator[list[RawSegment]]:
         """What a stream gives, to its proven end."""
-        source = PipeReader(stream.fd, self._stop, self._terms.stall_timeout)
+        source = PipeReader(stream.fd, self._stop, self._terms.stall_timeout, self._terms.throttle)
         while chunk := source.read():
             with self._raw_lock:
                 self._raw_read += len(chunk)

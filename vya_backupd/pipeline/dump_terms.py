@@ -10,6 +10,7 @@ from typing import Protocol
 from vya_backupd.dumpfile.segment import RawSegment
 from vya_backupd.model.backup import BackupFacts, Extent, Manifest, SchemaInfo, Section
 from vya_backupd.model.file_codec import FileCodec
+from vya_backupd.pipeline.throttle import Throttle
 
 Watch = Callable[[int, int], None]
 """``watch(raw_bytes, file_bytes)``: how far it is; called from a thread, a few times per second."""
@@ -64,7 +65,7 @@ class DumpTerms:
     ``warnings`` is called at the end, for what the manifest shall say; ``now`` for the finishing time (UTC).
     ``codec`` is the one that ``header`` names; ``level`` is 1-9, ``algorithm`` sha256 or md5, ``stall_timeout`` seconds, ``expected_size`` what the file will likely
     have in bytes, 0 where nobody knows. ``at_once``: how many streams are read at a time, beside the first one; the
-    others wait in their pipes, in the order in which they were given.
+    others wait in their pipes, in the order in which they were given. ``throttle`` holds all streams back together.
     """
 
     header: Callable[[], BackupFacts]
@@ -77,6 +78,7 @@ class DumpTerms:
     watch: Watch | None = None
     stall_timeout: float | None = None
     at_once: int = 64
+    throttle: Throttle | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from vya_backupd.pipeline.files import FileSource, open_source
 from vya_backupd.pipeline.foreign import foreign_text
 from vya_backupd.pipeline.pipes import PipeWriter
 from vya_backupd.pipeline.stop import Stop, run_in_thread
+from vya_backupd.pipeline.throttle import Throttle
 
 TAIL = 4096
 """Bytes of dump text that are kept from the end."""
@@ -47,7 +48,7 @@ class RestoreTerms:
     ``before`` and ``after`` are SQL sent around the dump. ``sections``: only these (of a labelled file; None: all).
     ``watch(raw_bytes, file_bytes)`` is called from a thread, a few times per second. ``rewrite(section, object, text)``
     gives the text that the client gets instead of a segment's, in the order of the dump; ``fit_foreign`` does so for a
-    file without labels.
+    file without labels. ``throttle`` holds back what is fed.
     """
 
     before: bytes = b""
@@ -56,6 +57,7 @@ class RestoreTerms:
     watch: Callable[[int, int], None] | None = None
     rewrite: Rewrite | None = None
     fit_foreign: Fitting | None = None
+    throttle: Throttle | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,9 @@ async def restore(path: Path, stdin: int, pool: ThreadPoolExecutor, terms: Resto
     """
     stop = Stop()
     terms = terms or RestoreTerms()
-    return await run_in_thread("restore", lambda: _restore(path, PipeWriter(stdin, stop), pool, stop, terms), stop)
+    return await run_in_thread(
+        "restore", lambda: _restore(path, PipeWriter(stdin, stop, terms.throttle), pool, stop, terms), stop
+    )
 
 
 def _restore(

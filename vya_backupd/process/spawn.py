@@ -26,6 +26,7 @@ from vya_backupd.errors import ToolError
 from vya_backupd.model.command import Command
 from vya_backupd.process import folder
 from vya_backupd.process.folder import ChildFolder
+from vya_backupd.process.priority import Priority
 from vya_backupd.process.streams import Feeder, Reader, Tail, Whole
 
 PIPE_SIZE = 1024 * 1024
@@ -95,6 +96,14 @@ class Process:
         if not self._dead.done() and self._popen.returncode is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, number)
+
+    def prioritize(self, priority: Priority) -> bool:
+        """Give the whole group this priority. False where the kernel refused; a group that has ended needs none."""
+        if self._dead.done():
+            return True
+        with contextlib.suppress(ProcessLookupError):
+            return priority.apply(self.pid)
+        return True
 
     @property
     def running(self) -> bool:
@@ -168,12 +177,22 @@ class _Pipes:
 
 
 class Spawner:
-    """Starts commands. ``runtime_dir`` (0700, created when missing) holds the children's private folders."""
+    """Starts commands. ``runtime_dir`` (0700, created when missing) holds the children's private folders.
 
-    def __init__(self, runtime_dir: Path) -> None:
+    ``priority`` is what they get right after their start.
+    """
+
+    def __init__(self, runtime_dir: Path, priority: Priority | None = None) -> None:
         self.runtime_dir = runtime_dir
+        self.priority = priority or Priority()
+        self._children: set[Process] = set()
         runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._setpriv = shutil.which("setpriv")
+
+    def change_priority(self, priority: Priority) -> int:
+        """Give it to those that run, too. Returns how many of them the kernel would not let have it."""
+        self.priority = priority
+        return sum(not child.prioritize(priority) for child in self._children)
 
     def sweep(self) -> int:
         """Delete what children of a killed predecessor left in ``runtime_dir``. Only under the state lock."""
@@ -195,13 +214,17 @@ class Spawner:
             ToolError: ``tool_missing`` when the program or setpriv is not there, ``tool_failed`` when it cannot start.
         """
         process = self._spawn(command, stdin, stdout)
+        self._children.add(process)
         try:
+            if self.priority != Priority():
+                process.prioritize(self.priority)
             yield process
         finally:
             try:
                 if process.running:
                     await process.stop()
             finally:
+                self._children.discard(process)
                 process.close_stdin()
                 process.close_stdout()
 
