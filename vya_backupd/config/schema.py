@@ -14,8 +14,8 @@ from vya_backupd.config.schema_limits import Limits
 from vya_backupd.config.schema_notifications import Notifications
 from vya_backupd.config.schema_service import Monitoring, Scheduling
 from vya_backupd.config.schema_storage import Storage
-from vya_backupd.model.file_codec import FileCodec
 from vya_backupd.config.secret_ref import Decrypt
+from vya_backupd.model.file_codec import FileCodec
 from vya_backupd.model.secret import Secret
 
 

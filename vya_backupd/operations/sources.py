@@ -55,7 +55,7 @@ async def source_of_file(site: Site, path: Path) -> Source:
         raise NotFoundError(f"{path}: {reason}", code="file_not_found", hint="Check the path and its mode.") from None
     if not is_file:
         raise NotFoundError(
-            f"{path} is not a regular file", code="file_not_found", hint="Name the .sql.gz file itself."
+            f"{path} is not a regular file", code="file_not_found", hint="Name the backup file itself."
         )
     if resolved.is_relative_to(site.store.base_path.resolve()):
         relative = resolved.relative_to(site.store.base_path.resolve()).as_posix()

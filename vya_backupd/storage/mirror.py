@@ -43,7 +43,9 @@ class Mirror:
     ``failures`` counts links that could not be made since the start; ``behind`` says that some are still missing.
     """
 
-    def __init__(self, base: Path, folder: Path, temp_path: Path, data_suffix: str | tuple[str, ...] = ".sql.gz") -> None:
+    def __init__(
+        self, base: Path, folder: Path, temp_path: Path, data_suffix: str | tuple[str, ...] = ".sql.gz"
+    ) -> None:
         self.base = base
         self.folder = folder
         self._temp = TempFolder(temp_path)
@@ -184,7 +186,13 @@ class MirroredStore(LocalStore):
     """A local store whose finished backups a mirror shows. What the mirror cannot show is a backup all the same."""
 
     def __init__(
-        self, base_path: Path, codec: ManifestCodec, *, sync_folder: Path, data_suffix: str | tuple[str, ...] = ".sql.gz", **options: Any
+        self,
+        base_path: Path,
+        codec: ManifestCodec,
+        *,
+        sync_folder: Path,
+        data_suffix: str | tuple[str, ...] = ".sql.gz",
+        **options: Any,
     ) -> None:
         super().__init__(base_path, codec, data_suffix=data_suffix, **options)
         self.mirror = Mirror(base_path, sync_folder, self.temp_path, data_suffix)
