@@ -54,7 +54,7 @@ def _table(chance: random.Random, number: int, kind: str) -> str:
     keys = [*_KEYS, *_TEXT_KEYS, *_OWN_KEYS[kind]]
     if is_parted:
         keys = [key for key in keys if "(7)" not in key]
-        keys = [key for key in keys if key.startswith("KEY") or key.startswith("UNIQUE KEY {} (id")]
+        keys = [key for key in keys if key.startswith(("KEY", "UNIQUE KEY {} (id"))]
     chosen = chance.sample(keys, chance.randint(0, min(8, len(keys))))
     chosen += ["KEY {} (a)"] * (counted == "a") + ["UNIQUE KEY {} (id, d)"] * (counted == "id")
     chance.shuffle(chosen)
