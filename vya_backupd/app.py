@@ -41,8 +41,9 @@ from vya_backupd.observe.log import log_event
 from vya_backupd.observe.metrics import Metrics
 from vya_backupd.operations.backup import BackupHandler
 from vya_backupd.operations.prune import PruneHandler
-from vya_backupd.operations.rebuild import RebuildHandler, rebuild, reconcile
+from vya_backupd.operations.rebuild import RebuildHandler, rebuild
 from vya_backupd.operations.restore import RestoreHandler
+from vya_backupd.operations.stock import settle_cut_short, settle_stock
 from vya_backupd.operations.verify import VerifyHandler
 from vya_backupd.operations.work import Handler
 from vya_backupd.service import DaemonService
@@ -208,12 +209,13 @@ class App:
     async def _settle_the_past(self) -> None:
         """Close what a dead predecessor left running, and bring the index to what the store holds."""
         catalog = self.site.catalog
+        await settle_cut_short(self.site)
         await self.queue.recover()
         if catalog.needs_rebuild:
             found = await rebuild(self.site, "daemon")
             _log.warning("catalog.rebuilt", moved_aside=str(catalog.moved_aside or ""), backups=found["backups"])
-        elif changed := await reconcile(self.site):
-            _log.warning("catalog.reconciled", **changed)
+        else:
+            await settle_stock(self.site)
         catalog.events.subscribe(log_event)
         catalog.events.subscribe(self.metrics.observe)
         catalog.events.subscribe(self._rest_after)

@@ -24,6 +24,7 @@ from vya_backupd.observe.reach import Reach
 from vya_backupd.operations.leftovers import Leftovers
 from vya_backupd.operations.mirroring import Mirroring
 from vya_backupd.operations.site import Site
+from vya_backupd.operations.stock import Stocktaking
 from vya_backupd.panels.audit import AuditPanel
 from vya_backupd.panels.doctor import DoctorPanel
 from vya_backupd.panels.notify import NotifyPanel
@@ -52,14 +53,17 @@ def furnish(house: House) -> tuple[Sequence[Part], Sequence[Panel]]:
     house.service.sync_status = mirroring.status
     trail = AuditTrail(site.catalog, lambda: _audit_terms(site), site.now)
     house.service.objectives.failing |= {
+    stocktaking = Stocktaking(site)
         Objective.AUDITED: lambda: trail.complaint,
         Objective.MIRRORED: lambda: mirroring.complaint,
     }
+        Objective.WRITABLE: lambda: stocktaking.complaint,
     facts = {"version": __version__, "standalone": house.standalone}
     leftovers = Leftovers(site)
     house.service.unsettled = leftovers.unsettled
     parts: list[Part] = [leftovers, trail, Presence(site.catalog.record, site.now, facts, trail.settle), mirroring]
-    panels: list[Panel] = [AuditPanel(site, trail), RetentionPanel(site)]
+    panels: list[Panel] = [AuditPanel(site, trail), ExtractPanel(site), RetentionPanel(site)]
+    parts.append(stocktaking)
     means = Means(lambda: site.config, lambda: site.settings.decrypt, site.now)
     parts.append(Notices(site.catalog, means))
     panels.append(NotifyPanel(site, means))

@@ -22,7 +22,8 @@ from vya_backupd.observe.metrics import Metrics
 from vya_backupd.observe.notify import Notices
 from vya_backupd.observe.notify_carrier import Means
 from vya_backupd.operations.prune import PruneHandler
-from vya_backupd.operations.rebuild import rebuild, reconcile
+from vya_backupd.operations.rebuild import rebuild
+from vya_backupd.operations.stock import compare, settle_cut_short
 from vya_backupd.operations.site import Settings, Site
 from vya_backupd.wiring import build_site
 
@@ -102,8 +103,9 @@ async def living(world: World, settings: Settings) -> AsyncIterator[Life]:
                 await queue.submit(kind, request, "daemon")
 
         site.submit = submit
+        await settle_cut_short(site)
         await queue.recover()
-        await (rebuild(site, "daemon") if site.catalog.needs_rebuild else reconcile(site))
+        await (rebuild(site, "daemon") if site.catalog.needs_rebuild else compare(site))
         metrics = Metrics("simulated")
         site.catalog.events.subscribe(metrics.observe)
         await metrics.fill(site.catalog, world.clock(), settings.instances)

@@ -34,6 +34,7 @@ def run(*arguments: str, trace: Path | None = None) -> subprocess.CompletedProce
 def restarted(folder: Path) -> LocalStore:
     store = LocalStore(folder / "backups", CODEC)
     store.prepare()
+    store.finish_tombstones()
     return store
 
 

@@ -186,7 +186,7 @@ async def test_a_manifest_under_another_name_is_damaged(store: LocalStore) -> No
     assert "shop_20260109" in entry.error.message
 
 
-async def test_a_tombstone_hides_a_backup_and_the_next_start_finishes_it(store: LocalStore) -> None:
+async def test_a_tombstone_hides_a_backup_until_it_is_finished(store: LocalStore) -> None:
     kept = await publish(store, b"kept", "site/kept.sql.gz", manifest_for(b"kept", "b2"))
     await publish(store)
     manifest = store.base_path / (PATH + ".metadata.json")
@@ -194,9 +194,14 @@ async def test_a_tombstone_hides_a_backup_and_the_next_start_finishes_it(store: 
     assert list(store.list()) == [kept, Tombstone(PATH)]
     other = await publish(store, b"new", manifest=manifest_for(b"new", "b3"))
     assert other.path != PATH
-    store.prepare()
+    assert [(name.path, name.is_whole) for name in store.names("site/pg-01")] == [(PATH, False), (other.path, True)]
+    assert store.entry_at(PATH) == Tombstone(PATH)
+    assert store.finish_tombstones() == (PATH,)
+    assert not store.finish_tombstone(PATH)
+    assert store.entry_at(PATH) is None
     assert list(store.list()) == [kept, other]
     assert not (store.base_path / PATH).exists()
+    assert list(store.names("site/nowhere")) == []
 
 
 async def test_leftovers_of_the_dead_are_swept_and_of_the_living_spared(store: LocalStore, tmp_path: Path) -> None:

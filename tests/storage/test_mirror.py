@@ -182,6 +182,7 @@ async def test_killed_while_deleting_nothing_stays_that_the_store_lacks(tmp_path
     assert _crash(tmp_path, "delete", turn) == -9
     store = make(tmp_path)
     store.prepare()
+    store.finish_tombstones()
     store.mirror.compare()
     assert below(tmp_path / "sync") == below(tmp_path / "backups")
     assert store.mirror.compare().strays == 0

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
@@ -88,6 +88,34 @@ class BackupIndex:
             return done.rowcount > 0
 
         return await self._ledger.write(change, lambda found: _events(event) if found else (), counts)
+
+    async def intend(self, deletions: Mapping[str, Event]) -> None:
+        """Note that these backups are about to be deleted, by id, with the events that will report it."""
+        ids = list(deletions)
+        rows = [{"backup_id": each, "event": json.dumps(asdict(deletions[each]), default=str)} for each in ids]
+
+        async def change(connection: AsyncConnection) -> None:
+            for batch in _batches(ids):
+                await connection.execute(sa.delete(tables.deletions).where(_D.backup_id.in_(batch)))
+            await connection.execute(sa.insert(tables.deletions), rows)
+
+        await self._ledger.write(change)
+
+    async def intended(self) -> dict[str, Event]:
+        """The deletions that were begun, or about to be, and have not ended."""
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(sa.select(_D.backup_id, _D.event))).all()
+        records = ((backup_id, json.loads(text)) for backup_id, text in rows)
+        return {each: Event(**record | {"at": datetime.fromisoformat(record["at"])}) for each, record in records}
+
+    async def desist(self, ids: Sequence[str]) -> None:
+        """These backups stay after all."""
+
+        async def change(connection: AsyncConnection) -> None:
+            for batch in _batches(ids):
+                await connection.execute(sa.delete(tables.deletions).where(_D.backup_id.in_(batch)))
+
+        await self._ledger.write(change)
 
     async def replace_all(self, stored: Iterable[StoredBackup], event: Event | None = None) -> int:
         """Make the index anew from what the store has. Returns how many backups that is.

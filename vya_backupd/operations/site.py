@@ -20,7 +20,7 @@ from vya_backupd.config.schema_limits import Limits as LimitsSection
 from vya_backupd.config.schema_service import Scheduling
 from vya_backupd.config.schema_storage import Retention
 from vya_backupd.config.secret_ref import Decrypt
-from vya_backupd.errors import NotFoundError
+from vya_backupd.errors import NotFoundError, VyaError
 from vya_backupd.model.backup import Manifest
 from vya_backupd.model.instance import Instance
 from vya_backupd.model.operation import OperationKind
@@ -140,7 +140,8 @@ class Site:
     """The parts of one running product. A reload replaces ``settings``, ``tools``, ``naming`` and ``dumps``.
 
     ``dumps`` bounds the databases that are dumped at once. ``manifests`` is held while a manifest is read, changed and
-    written back, ``leftovers`` while what dead restores left is taken away. ``in_use`` lists backups (once for each
+    written back, ``leftovers`` while what dead restores left is taken away. ``stock`` says whether the store was looked
+    through. ``in_use`` lists backups (once for each
     user) that nothing may delete now. ``decode_manifest`` reads a
     manifest that lies outside the store. ``submit`` queues a further operation in the daemon's own name. ``limits`` follow
     the settings by themselves.

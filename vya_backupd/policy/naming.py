@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
+from itertools import takewhile
 
 from vya_backupd.model.backup import BackupType
 from vya_backupd.model.file_codec import FileCodec
@@ -75,6 +76,12 @@ class Naming:
         local = subject.moment.astimezone(self._zone)
         components = [_render(component, subject, local, self._times) for component in (*self._folders, self._file)]
         return "/".join(components) + self._suffix + codec.suffix
+
+    def folder(self, subject: Subject) -> str:
+        """The deepest folder that holds every backup of this subject, whenever it is made; empty: the base itself."""
+        local = subject.moment.astimezone(self._zone)
+        fixed = takewhile(lambda component: not _tells_time(component), self._folders)
+        return "/".join(_render(component, subject, local, self._times) for component in fixed)
 
     def parse(self, path: str) -> ParsedName | None:
         """Read a path back; None when it is none that these templates give."""
@@ -160,6 +167,10 @@ def _file(pattern: str, times: TimeFormat) -> tuple[Component, str]:
         raise ValueError("pattern must not hold a slash; folders belong into storage.local.structure")
     endings = tuple(suffix["text"] + codec.suffix for codec in FileCodec)
     return compile_component(stem, times, limit=FILE_LIMIT, suffixes=endings), suffix["text"]
+
+
+def _tells_time(component: Component) -> bool:
+    return any(not isinstance(part, str) and part.name in {"date", "datetime"} for part in component.parts)
 
 
 def _render(component: Component, subject: Subject, local: datetime, times: TimeFormat) -> str:

@@ -78,6 +78,13 @@ class Tombstone:
     path: str
 
 
+class Name(NamedTuple):
+    """A data file by its path. ``is_whole``: the file and a manifest are there; otherwise it wants a look."""
+
+    path: str
+    is_whole: bool
+
+
 Entry = StoredBackup | Orphan | Damaged | Tombstone
 
 
@@ -93,7 +100,9 @@ class Store(Protocol):
     """A place for backups. Failures are StorageError (``disk_full``, ``storage_unwritable``, ``storage_failed``)."""
 
     def prepare(self) -> None:
-        """Make the store ready: folders, proof that placing works, leftovers swept, tombstones finished.
+        """Make the store ready: folders, proof that placing works, partial files of the dead swept.
+
+        What lies in the store is not looked at, so this takes no longer where there is much of it.
 
         Raises:
             ConfigError: the store's parts cannot work together (``storage_layout``).
@@ -141,6 +150,12 @@ class Store(Protocol):
     def list(self, known: AbstractSet[str] = frozenset()) -> Iterator[Entry]:
         """Everything that is there, in the order of paths, but for whole backups whose path is ``known``."""
 
+    def names(self, below: str = "") -> Iterator[Name]:
+        """The data files that ``list`` would speak of, in one folder and below it, or in all; nothing is read."""
+
+    def entry_at(self, relative_path: str) -> Entry | None:
+        """What ``list`` would say of one data file; None where there is nothing to say."""
+
     def recognise(self) -> None:
         """Look whether this is still the place that ``prepare`` found; StorageError when it was unmounted or replaced."""
 
@@ -155,3 +170,6 @@ class Store(Protocol):
 
     def finish_tombstones(self) -> tuple[str, ...]:
         """End the deletions that were cut short. Returns the paths of their data files."""
+
+    def finish_tombstone(self, relative_path: str) -> bool:
+        """End the deletion of one data file. False where none was begun, or it has ended."""

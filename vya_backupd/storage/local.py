@@ -21,6 +21,7 @@ from vya_backupd.storage.base import (
     TOMBSTONE_SUFFIX,
     Entry,
     ManifestCodec,
+    Name,
     Partial,
     Step,
     Usage,
@@ -80,7 +81,6 @@ class LocalStore:
         sweep_probes(self.base_path)
         self._placement = prove(self.base_path, self._temp)
         self._identity = self._identify()
-        self.finish_tombstones()
 
     def check(self) -> None:
         """See ``Store``."""
@@ -168,9 +168,19 @@ class LocalStore:
             return walking.open_regular(folder, tree.parts_of(relative_path)[-1])
 
     def list(self, known: AbstractSet[str] = frozenset()) -> Iterator[Entry]:
-        """See ``Store``. Most of the time goes into reading manifests: about 10 s for 100,000."""
-        walk = walking.Walk(self.base_path, self._data_suffix, self._codec, self._underway.paths, known)
-        return walking.entries(walk)
+        """See ``Store``. Most of the time goes into reading manifests."""
+        return walking.entries(self._walk(known))
+
+    def names(self, below: str = "") -> Iterator[Name]:
+        """See ``Store``."""
+        return walking.names(self._walk(below=below))
+
+    def entry_at(self, relative_path: str) -> Entry | None:
+        """See ``Store``."""
+        return walking.entry_at(self._walk(), relative_path)
+
+    def _walk(self, known: AbstractSet[str] = frozenset(), below: str = "") -> walking.Walk:
+        return walking.Walk(self.base_path, self._data_suffix, self._codec, self._underway.paths, known, below)
 
     def holds(self, relative_path: str, size_bytes: int) -> bool:
         """See ``Store``."""
@@ -206,12 +216,21 @@ class LocalStore:
 
     def finish_tombstones(self) -> tuple[str, ...]:
         """See ``Store``."""
-        found = walking.tombstones(self.base_path)
-        for path in found:
-            with self._in_folder("delete", path) as folder:
-                self._bury(folder, tree.parts_of(path)[-1])
-            self._drop_folders(path)
-        return found
+        unwhole = [name.path for name in self.names() if not name.is_whole]
+        return tuple(path for path in unwhole if self.finish_tombstone(path))
+
+    def finish_tombstone(self, relative_path: str) -> bool:
+        """See ``Store``."""
+        name = tree.parts_of(relative_path)[-1]
+        try:
+            with self._folder_of("delete", relative_path) as folder:
+                if not tree.exists(folder, name + TOMBSTONE_SUFFIX):
+                    return False
+                self._bury(folder, name)
+        except FileNotFoundError:
+            return False
+        self._drop_folders(relative_path)
+        return True
 
     def _bury(self, folder: int, name: str) -> None:
         """The tombstone is on disk: data and checksum go, and only when they are gone for good, the tombstone."""

@@ -13,11 +13,21 @@ from pathlib import Path, PurePosixPath
 from vya_backupd.errors import IntegrityError, VyaError
 from vya_backupd.model.backup import Manifest, StoredBackup
 from vya_backupd.storage import tree
-from vya_backupd.storage.base import MANIFEST_SUFFIX, TOMBSTONE_SUFFIX, Damaged, Entry, ManifestCodec, Orphan, Tombstone
+from vya_backupd.storage.base import (
+    MANIFEST_SUFFIX,
+    TOMBSTONE_SUFFIX,
+    Damaged,
+    Entry,
+    ManifestCodec,
+    Name,
+    Orphan,
+    Tombstone,
+)
 from vya_backupd.storage.failures import gone, reporting
 
 _NOT_OURS = frozenset({"lost+found", ".snapshot", ".snapshots", ".zfs"})
 """Folders that file systems put at their root. Snapshots would show every backup again."""
+_PARTS = ("", MANIFEST_SUFFIX, TOMBSTONE_SUFFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +35,7 @@ class Walk:
     """What a walk needs to know.
 
     ``underway``: data files that may lack their manifest because it is being written. ``known``: data files whose
-    manifests need not be read; they are not mentioned.
+    manifests need not be read; they are not mentioned. ``below``: the only folder to look into, relative to the base.
     """
 
     base: Path
@@ -33,24 +43,34 @@ class Walk:
     codec: ManifestCodec
     underway: AbstractSet[str] = frozenset()
     known: AbstractSet[str] = frozenset()
+    below: str = ""
 
 
 def entries(walk: Walk) -> Iterator[Entry]:
     """Everything below the base, folder by folder in the order of paths. Other people's files are not mentioned."""
-    for folder, where, files in _folders(walk.base):
+    for folder, where, files in _folders(walk.base, walk.below):
         with reporting("read", walk.base / where):
             found = list(_judge(walk, folder, where, files))
         yield from found
 
 
-def tombstones(base: Path) -> tuple[str, ...]:
-    """The data files whose deletion began, by path."""
-    return tuple(
-        str(where / name.removesuffix(TOMBSTONE_SUFFIX))
-        for _, where, files in _folders(base)
-        for name in sorted(files)
-        if name.endswith(TOMBSTONE_SUFFIX)
-    )
+def names(walk: Walk) -> Iterator[Name]:
+    """The names alone of what ``entries`` would give, in the same order: no file is opened."""
+    for _, where, files in _folders(walk.base, walk.below):
+        prefix = f"{where}/" if where.parts else ""
+        for name, is_whole in _sorted_out(walk, files):
+            yield Name(prefix + name, is_whole)
+
+
+def entry_at(walk: Walk, path: str) -> Entry | None:
+    """What is at the path of a data file now; None when nothing is, or it is being published."""
+    *folders, name = tree.parts_of(path)
+    try:
+        with reporting("read", walk.base / path), tree.directory(walk.base, tuple(folders)) as folder:
+            files = {each for each in (name + suffix for suffix in _PARTS) if tree.exists(folder, each)}
+            return next(_judge(walk, folder, PurePosixPath(*folders), files), None)
+    except FileNotFoundError:
+        return None
 
 
 def read_manifest(folder: int, name: str, codec: ManifestCodec, shown: str) -> Manifest:
@@ -79,14 +99,21 @@ def open_regular(folder: int, name: str) -> int:
     return fd
 
 
-def _folders(base: Path) -> Iterator[tuple[int, PurePosixPath, set[str]]]:
+def _folders(base: Path, below: str = "") -> Iterator[tuple[int, PurePosixPath, set[str]]]:
     """Every folder, as a descriptor that is open until the next is asked for, its path, and its files' names.
 
     Symbolic links are not followed. A folder that goes away meanwhile is empty; one that cannot be read is an error,
     since a list that is silently too short would make somebody delete what is still needed.
     """
-    with reporting("read", base), tree.directory(base, ()) as root:
-        yield from _below(root, base, PurePosixPath())
+    start = PurePosixPath(below)
+    with contextlib.ExitStack() as stack, reporting("read", base / start):
+        try:
+            root = stack.enter_context(tree.directory(base, start.parts))
+        except FileNotFoundError:
+            if start.parts:
+                return
+            raise
+        yield from _below(root, base, start)
 
 
 def _below(folder: int, base: Path, where: PurePosixPath) -> Iterator[tuple[int, PurePosixPath, set[str]]]:
@@ -119,17 +146,28 @@ def _scan(folder: int) -> tuple[set[str], list[str]]:
     return files, folders
 
 
+def _sorted_out(walk: Walk, files: set[str]) -> list[tuple[str, bool]]:
+    """The data files of a folder, in order, and whether each has itself and a manifest, and no tombstone."""
+    found: dict[str, bool] = {}
+    for name in files:
+        if name.endswith(MANIFEST_SUFFIX):
+            data = name.removesuffix(MANIFEST_SUFFIX)
+            found[data] = data in files and data + TOMBSTONE_SUFFIX not in files
+        elif name.endswith(TOMBSTONE_SUFFIX):
+            found[name.removesuffix(TOMBSTONE_SUFFIX)] = False
+        elif name.endswith(walk.data_suffix):
+            found.setdefault(name, False)
+    return sorted(found.items())
+
+
 def _judge(walk: Walk, folder: int, where: PurePosixPath, files: set[str]) -> Iterator[Entry]:
-    dying = {name.removesuffix(TOMBSTONE_SUFFIX) for name in files if name.endswith(TOMBSTONE_SUFFIX)}
-    described = {name.removesuffix(MANIFEST_SUFFIX) for name in files if name.endswith(MANIFEST_SUFFIX)} - dying
-    bare = {name for name in files if name.endswith(walk.data_suffix)} - dying - described
-    for name in sorted(dying | described | bare):
+    for name, is_whole in _sorted_out(walk, files):
         path = str(where / name)
-        if name in dying:
+        if name + TOMBSTONE_SUFFIX in files:
             yield Tombstone(path)
-        elif name in described and name in files and path in walk.known:
+        elif is_whole and path in walk.known:
             continue
-        elif name in described:
+        elif name + MANIFEST_SUFFIX in files:
             yield from _described(folder, path, name in files, walk.codec)
         elif path not in walk.underway:
             yield from _bare(folder, path, walk.codec)

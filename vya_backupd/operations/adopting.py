@@ -1,0 +1,39 @@
+"""Taking in a data file of ours that has no manifest: it is read wholly, and described anew."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+from vya_backupd.dumpfile.segment import SMALLEST_HEADER, looks_labelled
+from vya_backupd.errors import VyaError
+from vya_backupd.model.backup import StoredBackup
+from vya_backupd.operations.site import Site
+from vya_backupd.pipeline.files import open_source
+from vya_backupd.pipeline.verify import VerifyTerms, verify
+
+
+async def adopt(site: Site, path: str) -> StoredBackup:
+    """Give a data file its checksum file and manifest, after reading it wholly.
+
+    A hold was lost with the manifest, unless the catalog still knows it.
+
+    Raises:
+        IntegrityError: the file does not prove itself; it stays as it is.
+    """
+    file = site.store.absolute(path)
+    result = await verify(file, site.pool, VerifyTerms()) if await asyncio.to_thread(_is_ours, file) else None
+    if result is None or result.manifest is None:
+        raise VyaError(
+            f"{path} is not a file of ours", code="not_a_dump", hint="Move foreign files out of the backup folder."
+        )
+    known = await site.catalog.backups.get(result.manifest.facts.id)
+    manifest = replace(result.manifest, hold=known.manifest.hold) if known else result.manifest
+    return await asyncio.to_thread(site.store.adopt, path, manifest)
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether a file begins as ours do: a foreign one is not read to its end at every start."""
+    with open_source(file) as source:
+        return looks_labelled(source.read_at(0, SMALLEST_HEADER))
