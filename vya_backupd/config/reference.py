@@ -51,6 +51,7 @@ _WORDS: dict[Any, str] = {
     Path: "path",
     SecretRef: "secret",
     tuple: "list",
+    BytesPerSecond: "bytes per second",
 }
 
 
