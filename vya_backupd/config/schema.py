@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from vya_backupd.config.fields import Duration, FilePath, Names, Paths, SecretField, Section, Text
 from vya_backupd.config.schema_limits import Limits
 from vya_backupd.config.schema_notifications import Notifications
+from vya_backupd.config.schema_restore import Restore
 from vya_backupd.config.schema_service import Monitoring, Scheduling
 from vya_backupd.config.schema_storage import Storage
 from vya_backupd.config.secret_ref import Decrypt
@@ -181,6 +182,7 @@ class Config(Section):
     logging: Logging = Field(default_factory=Logging, description="The log.")
     audit: Audit = Field(default_factory=Audit, description="The record of who did what.")
     backup: Backup = Field(default_factory=Backup, description="How backups are made.")
+    restore: Restore = Field(default_factory=Restore, description="How backups are restored.")
     storage: Storage = Field(default_factory=Storage, description="Where backups lie.")
     scheduling: Scheduling = Field(default_factory=Scheduling, description="When backups run.")
     monitoring: Monitoring = Field(default_factory=Monitoring, description="What other programs may ask.")

@@ -106,6 +106,7 @@ class RestoreRequest(_Request):
     confirmed_target: str | None = None
     disconnect: bool = False
     enable_events: bool = False
+    sessions: int | None = None
 
     @classmethod
     def parse(cls, record: dict[str, Any]) -> Self:
@@ -120,6 +121,8 @@ class RestoreRequest(_Request):
             raise UsageError(f"the daemon needs an absolute path, not {request.file!r}")
         if request.target_database == GLOBALS_NAME:
             raise UsageError(f"{GLOBALS_NAME!r} stands for users and grants: choose another target database")
+        if request.sessions is not None and not 1 <= request.sessions <= 64:
+            raise UsageError(f"sessions must be between 1 and 64, not {request.sessions}")
         if request.all and (request.database or request.target_database):
             raise UsageError("all takes no database: every database keeps its name")
         by_name = request.instance is not None and not request.all

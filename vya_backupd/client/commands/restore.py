@@ -101,6 +101,12 @@ def restore(
             help="MySQL and MariaDB: let the copy's events run; otherwise they are disabled in a copy.",
         ),
     ] = False,
+    sessions: Annotated[
+        int | None,
+        typer.Option(
+            "--sessions", min=1, max=64, metavar="N", help="Sessions that restore one database at the same time."
+        ),
+    ] = None,
 ) -> int:
     """Restore a database, a file or a whole server.
 
@@ -127,6 +133,7 @@ def restore(
         "confirmed_target": None,
         "disconnect": disconnect,
         "enable_events": enable_events,
+        "sessions": sessions,
     }
     return _run(session, request, interactive=interactive, yes=yes)
 
