@@ -172,13 +172,13 @@ class OperationLog:
         async with self._database.reading() as connection:
             return await read_operations(connection, query)
 
-    async def running_steps(self, kind: OperationKind) -> list[tuple[str, str]]:
+    async def running_steps(self, kind: OperationKind) -> tuple[tuple[str, str], ...]:
         """Instance and database of every step that runs, or ran when the process died, in operations of this kind."""
         running = sa.and_(_O.state == State.RUNNING.value, _O.kind == kind.value)
         query = sa.select(_S.instance, _S.database).join(tables.operations, _S.operation_id == _O.id)
         async with self._database.reading() as connection:
             rows = await connection.execute(query.where(running, _S.state == State.RUNNING.value))
-            return [(row.instance, row.database) for row in rows]
+            return tuple((row.instance, row.database) for row in rows)
 
     async def queued(self) -> tuple[Operation, ...]:
         """What waits to be run, the first submitted first."""

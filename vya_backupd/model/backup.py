@@ -142,6 +142,24 @@ class StoredBackup:
         """The backup's id, the same in file, manifest and catalog."""
         return self.manifest.facts.id
 
+    @property
+    def outline(self) -> Outline:
+        """What retention needs to know of it."""
+        facts, manifest = self.manifest.facts, self.manifest
+        return Outline(
+            id=facts.id,
+            path=self.path,
+            hostname=facts.hostname,
+            instance=facts.instance,
+            database=facts.database,
+            type=facts.type,
+            taken_at=facts.taken_at,
+            size_bytes=manifest.size_bytes,
+            complete=manifest.proof is not Proof.NONE,
+            hold=manifest.hold,
+            run=facts.run,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Outline:

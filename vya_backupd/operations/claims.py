@@ -25,17 +25,23 @@ async def claimed(site: Site, backups: Sequence[Outline]) -> dict[str, str]:
         for state, word in _UNFINISHED.items():
             for operation in await site.catalog.operations.list(kind=kind, state=state):
                 reason = f"in use: {kind} {operation.id} {word}"
-                taken = [each.id for each in backups if _may_read(site, operation, each)]
+                taken = _taken(site, operation, backups)
                 found = dict.fromkeys(taken, reason) | found
     return found
 
 
-def _may_read(site: Site, operation: Operation, backup: Outline) -> bool:
+def _taken(site: Site, operation: Operation, backups: Sequence[Outline]) -> list[str]:
+    """The ids of those that the operation may read."""
     request = operation.request
     if wanted := request.get("backup_id"):
-        return backup.id.startswith(str(wanted))
+        return [each.id for each in backups if each.id.startswith(str(wanted))]
     if file := request.get("file"):
-        return os.path.realpath(str(file)) == os.path.realpath(site.store.absolute(backup.path))
-    if request.get("instance") != backup.instance:
-        return False
-    return request.get("database") in {None, backup.database} or backup.type is BackupType.GLOBALS
+        # No link leads on from below the base path, so paths tell.
+        path = os.path.relpath(os.path.realpath(str(file)), os.path.realpath(site.store.base_path))
+        return [each.id for each in backups if each.path == path]
+    instance, database = request.get("instance"), request.get("database")
+    return [
+        each.id
+        for each in backups
+        if each.instance == instance and (database in {None, each.database} or each.type is BackupType.GLOBALS)
+    ]

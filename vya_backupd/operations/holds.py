@@ -10,8 +10,10 @@ from typing import Any
 from vya_backupd.errors import BusyError
 from vya_backupd.model.backup import Hold, StoredBackup
 from vya_backupd.model.event import Event
+from vya_backupd.operations.claims import claimed
 from vya_backupd.operations.site import Site
 from vya_backupd.operations.sources import backup_by_id
+from vya_backupd.operations.unbroken import to_its_end
 from vya_backupd.policy.retention import is_held
 
 
@@ -30,7 +32,7 @@ async def delete(site: Site, backup_id: str, actor: str, *, allow_held: bool = F
     """Remove a backup for good.
 
     Raises:
-        BusyError: ``backup_in_use``: it is held, by a hold that has not ended, or is being read.
+        BusyError: ``backup_in_use``: it is held, by a hold that has not ended, or read, now or by work that waits.
         StorageError: the store is not the folder that it was.
     """
     stored = await backup_by_id(site, backup_id)
@@ -44,13 +46,19 @@ async def delete(site: Site, backup_id: str, actor: str, *, allow_held: bool = F
                 hint="Release it first: vyactl backups release ID",
                 retryable=False,
             )
-        if stored.id in site.in_use:
+        if reason := (await claimed(site, [stored.outline])).get(stored.id):
             raise BusyError(
-                f"backup {stored.id} is being read", code="backup_in_use", hint="Try again when that has ended."
+                f"backup {stored.id} cannot go: {reason}", code="backup_in_use", hint="Try again when that has ended."
             )
-        await asyncio.to_thread(site.store.delete, stored)
-        await site.catalog.backups.remove(stored.id, _event(site, "backup.deleted", stored, actor))
+        await to_its_end(_remove(site, stored, _event(site, "backup.deleted", stored, actor)))
     return stored
+
+
+async def _remove(site: Site, stored: StoredBackup, event: Event) -> None:
+    """Remove files and row as one: noted before, so that a start after a crash ends it and tells it as what it is."""
+    await site.catalog.backups.intend({stored.id: event})
+    await asyncio.to_thread(site.store.delete, stored)
+    await site.catalog.backups.remove(stored.id, event)
 
 
 async def _rewrite(site: Site, backup_id: str, held: Hold | None, name: str, actor: str) -> StoredBackup:

@@ -1,8 +1,9 @@
 """Delete the backups that no rule of retention keeps any more.
 
-The runbook: see that the backup folder is the one that it was; judge every backup that the catalog lists
-(``policy.retention``); one step for each database of which something expires. In it, look whether the backups that are
-to stay are really there, for the others may be the last ones; then, for each that expires, read its manifest in the
+The runbook: wait until catalog and store were compared; see that the backup folder is the one that it was; judge every
+backup that the catalog lists (``policy.retention``); one step for each database of which something expires. In it, look
+whether the backups that are to stay are really there, for the others may be the last ones; note what is to be deleted,
+so that a start after a crash ends it and tells it as what it is; then, for each that expires, read its manifest in the
 store once more, since a hold may be newer than the catalog; delete it by tombstone; strike it off with the reason. What
 is being read, or is about to be, stays for the next time.
 """
@@ -33,6 +34,8 @@ PERIOD = timedelta(days=1)
 """How often the rules are applied to everything, besides after each backup."""
 _SAMPLE = 20
 """Names that an error lists before it only counts."""
+_NOTED = 100
+"""Deletions that are noted at once."""
 
 _log = structlog.get_logger("vya.retention")
 
@@ -65,6 +68,7 @@ class PruneHandler:
     async def run(self, work: Work) -> dict[str, Any]:
         """See the module's text."""
         request = PruneRequest.parse(work.operation.request)
+        await self._site.stock.wait()
         verdicts = await judge(self._site, request.instances, request.database)
         doomed = _by_place(verdict for verdict in verdicts if not verdict.keep)
         total = _Tally(kept=len(verdicts) - sum(map(len, doomed.values())))
@@ -193,6 +197,8 @@ class _Step:
         self._place = place
         self._total = total
         self._tally = _Tally()
+        self._spared: list[str] = []
+        """Noted as about to be deleted, and not deleted after all."""
 
     async def run(self, expiring: Sequence[Verdict], staying: Sequence[Verdict]) -> bool:
         """Delete what expires. A failure is recorded, and whatever can still be deleted goes; True without one."""
@@ -203,15 +209,28 @@ class _Step:
             await self._refuse_missing([verdict.backup for verdict in staying])
         except VyaError as error:
             failure, expiring = error, ()
-        wanted = sum(verdict.backup.size_bytes for verdict in expiring)
-        for verdict in expiring:
-            try:
-                await to_its_end(self._expire(verdict))
-            except VyaError as error:
-                failure = failure or error
-            self._tell(wanted)
+        failure = await self._expire_all(expiring) or failure
         await self._finish(failure)
         return failure is None
+
+    async def _expire_all(self, expiring: Sequence[Verdict]) -> VyaError | None:
+        """Delete all that can be deleted. Returns the first failure."""
+        failure: VyaError | None = None
+        backups = self._site.catalog.backups
+        wanted = sum(verdict.backup.size_bytes for verdict in expiring)
+        for start in range(0, len(expiring), _NOTED):
+            batch = expiring[start : start + _NOTED]
+            await backups.intend({verdict.backup.id: self._event("backup.expired", verdict) for verdict in batch})
+            for verdict in batch:
+                try:
+                    await to_its_end(self._expire(verdict))
+                except VyaError as error:
+                    failure = failure or error
+                self._tell(wanted)
+            if self._spared:
+                await backups.desist(self._spared)
+                self._spared.clear()
+        return failure
 
     async def _finish(self, failure: VyaError | None) -> None:
         self._total.expired += self._tally.expired
@@ -241,6 +260,7 @@ class _Step:
     async def _expire(self, verdict: Verdict) -> None:
         site, backup = self._site, verdict.backup
         async with site.manifests:
+            self._spared.append(backup.id)
             in_use = await claimed(site, [backup])
             if backup.id in in_use:
                 self._skip(backup, in_use[backup.id])
@@ -248,14 +268,15 @@ class _Step:
             await asyncio.to_thread(site.store.recognise)
             stored = await self._reread(backup)
             if stored is None:
-                await self._strike_off("backup.vanished", verdict)
+                await site.catalog.backups.remove(backup.id, self._event("backup.vanished", verdict))
                 return
             if is_held(stored.manifest.hold, site.now()):
                 await site.catalog.backups.set_manifest(stored, None)
                 self._skip(backup, "held since the catalog was read")
                 return
+            self._spared.remove(backup.id)
             await asyncio.to_thread(site.store.delete, stored)
-            await self._strike_off("backup.expired", verdict)
+            await site.catalog.backups.remove(backup.id, self._event("backup.expired", verdict))
             self._tally.expired += 1
             self._tally.freed_bytes += backup.size_bytes
 
@@ -279,7 +300,7 @@ class _Step:
             raise _unfaithful(f"{backup.path} is not the backup that the catalog lists there")
         return StoredBackup(manifest, backup.path)
 
-    async def _strike_off(self, name: str, verdict: Verdict) -> None:
+    def _event(self, name: str, verdict: Verdict) -> Event:
         backup, operation = verdict.backup, self._work.operation
         data = {
             "backup_id": backup.id,
@@ -287,8 +308,7 @@ class _Step:
             "size_bytes": backup.size_bytes,
             "reasons": list(verdict.reasons),
         }
-        event = Event(name, self._site.now(), operation.id, *self._place, operation.submitted_by, data)
-        await self._site.catalog.backups.remove(backup.id, event)
+        return Event(name, self._site.now(), operation.id, *self._place, operation.submitted_by, data)
 
     def _skip(self, backup: Outline, reason: str) -> None:
         self._tally.skipped.append(f"{backup.id}: {reason}")
