@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from vya_backupd.dumpfile.codec_choice import CodecChooser
+from vya_backupd.dumpfile.chooser import new_chooser
+from vya_backupd.dumpfile.codec import deflate
 from vya_backupd.dumpfile.reader import ReadAt
 from vya_backupd.dumpfile.seal import Closing
 from vya_backupd.dumpfile.segment import RawSegment
 from vya_backupd.dumpfile.writer import FileWriter
 from vya_backupd.model.backup import BackupFacts, BackupType, Manifest, SchemaInfo, Section
+from vya_backupd.model.file_codec import FileCodec
 from vya_backupd.model.instance import EngineKind
 
 MOMENT = datetime(2026, 1, 9, 10, 0, tzinfo=UTC)
@@ -61,19 +63,20 @@ def closing() -> Closing:
 
 
 def build(parts: Sequence[RawSegment] | None = None, *, known: BackupFacts | None = None) -> tuple[bytes, FileWriter]:
-    """A whole file, and the writer that made it."""
-    writer, codec = FileWriter(), CodecChooser(6)
-    data = [writer.first(known or facts())]
-    data += [writer.add(part, codec.compress(part)) for part in (segments() if parts is None else parts)]
+    """A whole file, and the writer that made it; of the codec that the facts name."""
+    known = known or facts()
+    writer, chooser = FileWriter(codec=known.codec), new_chooser(known.codec, known.compression_level)
+    data = [writer.first(known)]
+    data += [writer.add(part, deflate(part, chooser.choose(part))) for part in (segments() if parts is None else parts)]
     data.append(writer.last(closing()))
     return b"".join(data), writer
 
 
-def manifest(writer: FileWriter) -> Manifest:
+def manifest(writer: FileWriter, codec: FileCodec = FileCodec.GZIP) -> Manifest:
     """The manifest of what ``build`` made."""
     end = closing()
     return Manifest(
-        facts(),
+        facts(codec=codec),
         "x.sql.gz",
         writer.size,
         writer.raw_size,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import gzip
 import os
+import struct
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from tests.dumpfile import samples
 from tests.pipeline.conftest import dump_text, sample_text
@@ -50,12 +52,22 @@ async def test_chosen_sections(tmp_path: Path, pool: ThreadPoolExecutor) -> None
     assert received == b"SET x = 1;\nALTER TABLE a ADD PRIMARY KEY (i);\n"
 
 
-@pytest.mark.parametrize("form", ["plain", "gzip", "members", "padded"])
+@pytest.mark.parametrize("form", ["plain", "gzip", "members", "padded", "zstd", "frames", "unsized"])
 async def test_foreign_files(tmp_path: Path, pool: ThreadPoolExecutor, form: str) -> None:
     text = sample_text()
     half = len(text) // 2
     members = gzip.compress(text[:half]) + gzip.compress(b"") + gzip.compress(text[half:])
-    forms = {"plain": text, "gzip": gzip.compress(text), "members": members, "padded": members + bytes(5000)}
+    skipped = struct.pack("<II", 0x184D2A5E, 3) + b"abc"
+    frames = skipped + zstandard.compress(text[:half]) + zstandard.compress(b"") + zstandard.compress(text[half:])
+    forms = {
+        "plain": text,
+        "gzip": gzip.compress(text),
+        "members": members,
+        "padded": members + bytes(5000),
+        "zstd": zstandard.compress(text),
+        "frames": frames + skipped,
+        "unsized": subprocess.run(["zstd", "-c"], input=text, capture_output=True, check=True).stdout,
+    }
     (tmp_path / "a").write_bytes(forms[form])
     received, result = await through_cat(tmp_path / "a", pool)
     assert received == text
@@ -63,8 +75,9 @@ async def test_foreign_files(tmp_path: Path, pool: ThreadPoolExecutor, form: str
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "garbage"])
-async def test_damaged_foreign_gzip(tmp_path: Path, pool: ThreadPoolExecutor, damage: str) -> None:
-    data = bytearray(gzip.compress(sample_text()))
+@pytest.mark.parametrize("packed", ["gzip", "zstd"])
+async def test_damaged_foreign_files(tmp_path: Path, pool: ThreadPoolExecutor, damage: str, packed: str) -> None:
+    data = bytearray(subprocess.run([packed, "-c"], input=sample_text(), capture_output=True, check=True).stdout)
     if damage == "cut":
         del data[-5:]
     elif damage == "flip":

@@ -5,16 +5,20 @@ from __future__ import annotations
 import gzip
 import random
 import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from tests.dumpfile import samples
 from tests.pipeline.conftest import TERMS, dump_text, sample_text
 from vya_backupd.errors import IntegrityError
 from vya_backupd.model.backup import Proof
+from vya_backupd.model.file_codec import FileCodec
+from vya_backupd.pipeline.dump import DumpTerms
 from vya_backupd.pipeline.verify import VerifyTerms, verify
 
 
@@ -24,15 +28,19 @@ async def failure(path: Path, pool: ThreadPoolExecutor, terms: VerifyTerms | Non
     return caught.value
 
 
+ZSTD_TERMS = replace(TERMS, header=lambda: samples.facts(codec=FileCodec.ZSTD), codec=FileCodec.ZSTD)
+
+
+@pytest.mark.parametrize("terms", [TERMS, ZSTD_TERMS], ids=["gzip", "zstd"])
 @pytest.mark.parametrize("algorithm", ["sha256", "md5"])
-async def test_good_file(tmp_path: Path, pool: ThreadPoolExecutor, algorithm: str) -> None:
+async def test_good_file(tmp_path: Path, pool: ThreadPoolExecutor, algorithm: str, terms: DumpTerms) -> None:
     text, seen = sample_text(), list[tuple[int, int]]()
-    made = await dump_text(text, tmp_path / "a", pool, replace(TERMS, algorithm=algorithm))
+    made = await dump_text(text, tmp_path / "a", pool, replace(terms, algorithm=algorithm))
     manifest = made.manifest("a")
-    terms = VerifyTerms(
+    wanted = VerifyTerms(
         manifest, lambda tail: None if tail.endswith(b"END\n") else "no end", lambda *at: seen.append(at)
     )
-    result = await verify(tmp_path / "a", pool, terms)
+    result = await verify(tmp_path / "a", pool, wanted)
     assert (result.raw_size, result.checksum, result.manifest) == (len(text), made.checksum, manifest)
     assert seen[-1] == (len(text), made.size)
     assert (await verify(tmp_path / "a", pool)).manifest == manifest
@@ -44,8 +52,9 @@ async def test_proof_and_name_are_no_contradiction(tmp_path: Path, pool: ThreadP
     await verify(tmp_path / "a", pool, VerifyTerms(manifest))
 
 
-async def test_every_byte_of_a_small_file(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
-    data, _ = samples.build()
+@pytest.mark.parametrize("codec", FileCodec)
+async def test_every_byte_of_a_small_file(tmp_path: Path, pool: ThreadPoolExecutor, codec: FileCodec) -> None:
+    data, _ = samples.build(known=samples.facts(codec=codec))
     path = tmp_path / "a"
     for at in range(len(data)):
         broken = bytearray(data)
@@ -54,11 +63,12 @@ async def test_every_byte_of_a_small_file(tmp_path: Path, pool: ThreadPoolExecut
         await failure(path, pool)
 
 
-async def test_random_bits_of_a_large_file(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
-    manifest = (await dump_text(sample_text(), tmp_path / "a", pool)).manifest("a")
+@pytest.mark.parametrize("terms", [TERMS, ZSTD_TERMS], ids=["gzip", "zstd"])
+async def test_random_bits_of_a_large_file(tmp_path: Path, pool: ThreadPoolExecutor, terms: DumpTerms) -> None:
+    manifest = (await dump_text(sample_text(), tmp_path / "a", pool, terms)).manifest("a")
     data = (tmp_path / "a").read_bytes()
     chance = random.Random(1)
-    for _ in range(150):
+    for _ in range(100):
         broken, at = bytearray(data), chance.randrange(len(data))
         broken[at] ^= 1 << chance.randrange(8)
         (tmp_path / "b").write_bytes(broken)
@@ -111,10 +121,11 @@ async def test_a_missing_end_marker(tmp_path: Path, pool: ThreadPoolExecutor) ->
     assert (error.code, "the end marker is missing" in error.message) == ("incomplete_file", True)
 
 
-async def test_foreign_file(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+@pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress], ids=["gzip", "zstd"])
+async def test_foreign_file(tmp_path: Path, pool: ThreadPoolExecutor, compress: Callable[[bytes], bytes]) -> None:
     text = sample_text()
-    (tmp_path / "a").write_bytes(gzip.compress(text))
+    (tmp_path / "a").write_bytes(compress(text))
     result = await verify(tmp_path / "a", pool)
     assert (result.raw_size, result.manifest) == (len(text), None)
-    (tmp_path / "a").write_bytes(gzip.compress(text)[:-9])
+    (tmp_path / "a").write_bytes(compress(text)[:-9])
     assert (await failure(tmp_path / "a", pool)).code == "incomplete_file"

@@ -1,9 +1,10 @@
-"""Dumps that we did not write: plain SQL, or gzip of one or many members, as a stream of bounded pieces."""
+"""Dumps that we did not write: plain SQL, gzip or zstd, of one or many members, as a stream of bounded pieces."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+import zstandard
 from isal import igzip_lib
 
 from vya_backupd.errors import IntegrityError
@@ -11,19 +12,28 @@ from vya_backupd.pipeline.files import FileSource
 
 _READ = 1 << 20
 _PIECE = 2 << 20
-_MAGIC = b"\x1f\x8b"
+_GZIP = b"\x1f\x8b"
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_SKIPPABLE = b"\x2a\x4d\x18"
+"""What follows the first byte, 50 to 5f, of a frame of zstd that holds no text."""
+_ZSTD_PIECE = 2 << 10
+"""Bytes given to zstd at once: any four of them may become 128 KiB, so this is what bounds a piece of text."""
 # The library's stubs call its exception class an instance.
-_LIBRARY_ERRORS: tuple[type[Exception], ...] = (igzip_lib.error, EOFError, ValueError)  # type: ignore[assignment]
+_GZIP_ERRORS: tuple[type[Exception], ...] = (igzip_lib.error, EOFError, ValueError)  # type: ignore[assignment]
 
 
 def foreign_text(source: FileSource) -> Iterator[tuple[bytes, int]]:
     """The text, each piece with the place in the file that was read up to.
 
     Raises:
-        IntegrityError: the gzip stream is damaged, or ends early.
+        IntegrityError: the compressed stream is damaged, or ends early.
     """
-    if source.read_at(0, 2) == _MAGIC:
-        yield from _gzip_text(source)
+    first = source.read_at(0, 4)
+    if first.startswith(_GZIP):
+        yield from _members(source, _gzip_text, padding=b"\0")
+        return
+    if first == _ZSTD or (0x50 <= (first or b"\0")[0] < 0x60 and first[1:] == _SKIPPABLE):
+        yield from _members(source, _zstd_text)
         return
     offset = 0
     while data := source.read_at(offset, _READ):
@@ -36,44 +46,72 @@ class _Input:
 
     def __init__(self, source: FileSource) -> None:
         self._source = source
-        self._left = b""
+        self._data = b""
+        self._at = 0
         self.offset = 0
 
-    def take(self) -> bytes:
+    def take(self, most: int = _READ) -> bytes:
         """The next bytes; empty at the end of the file."""
-        data, self._left = self._left, b""
-        if not data:
-            data = self._source.read_at(self.offset, _READ)
-            self.offset += len(data)
-        return data
+        if self._at == len(self._data):
+            self._data, self._at = self._source.read_at(self.offset, _READ), 0
+            self.offset += len(self._data)
+        taken = self._data[self._at : self._at + most]
+        self._at += len(taken)
+        return taken
 
-    def put_back(self, data: bytes) -> None:
-        self._left = data
+    def put_back(self, size: int) -> None:
+        """Return so many bytes from the end of what was taken last."""
+        self._at -= size
 
 
-def _gzip_text(source: FileSource) -> Iterator[tuple[bytes, int]]:
-    """Members follow each other; zero bytes behind the last are padding, as gzip itself sees it."""
+def _members(
+    source: FileSource, text_of: Callable[[_Input], Iterator[bytes]], padding: bytes = b""
+) -> Iterator[tuple[bytes, int]]:
+    """Members follow each other; zero bytes behind the last are padding to gzip, as gzip itself sees it."""
     stream = _Input(source)
     while data := stream.take():
-        stream.put_back(data)
-        yield from _member_text(stream)
-        rest = stream.take().lstrip(b"\0")
-        while not rest and (more := stream.take()):
-            rest = more.lstrip(b"\0")
-        stream.put_back(rest)
+        stream.put_back(len(data))
+        for text in text_of(stream):
+            yield text, stream.offset
+        while padding and (data := stream.take()):
+            if rest := data.lstrip(padding):
+                stream.put_back(len(rest))
+                break
 
 
-def _member_text(stream: _Input) -> Iterator[tuple[bytes, int]]:
+def _gzip_text(stream: _Input) -> Iterator[bytes]:
     machine = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
     while not machine.eof:
         data = stream.take() if machine.needs_input else b""
         if not data and machine.needs_input:
-            raise IntegrityError("the gzip stream ends before its end", code="incomplete_file")
+            raise _cut("gzip")
         try:
             text = machine.decompress(data, max_length=_PIECE)
-        except _LIBRARY_ERRORS as error:
-            message = f"the gzip stream is damaged before byte {stream.offset}: {error}"
-            raise IntegrityError(message) from error
+        except _GZIP_ERRORS as error:
+            raise _damaged("gzip", stream, error) from error
         if text:
-            yield text, stream.offset
-    stream.put_back(machine.unused_data)
+            yield text
+    stream.put_back(len(machine.unused_data))
+
+
+def _zstd_text(stream: _Input) -> Iterator[bytes]:
+    machine = zstandard.ZstdDecompressor().decompressobj()
+    while not machine.eof:
+        data = stream.take(_ZSTD_PIECE)
+        if not data:
+            raise _cut("zstd")
+        try:
+            text = machine.decompress(data)
+        except zstandard.ZstdError as error:
+            raise _damaged("zstd", stream, error) from error
+        if text:
+            yield text
+    stream.put_back(len(machine.unused_data))
+
+
+def _cut(what: str) -> IntegrityError:
+    return IntegrityError(f"the {what} stream ends before its end", code="incomplete_file")
+
+
+def _damaged(what: str, stream: _Input, error: Exception) -> IntegrityError:
+    return IntegrityError(f"the {what} stream is damaged before byte {stream.offset}: {error}")
