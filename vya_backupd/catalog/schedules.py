@@ -26,6 +26,7 @@ EVERY_INSTANCE = "*"
 """The row whose pause holds for all instances."""
 
 _GIVEN_UP = "schedule.given_up."
+_POSTPONED = "schedule.postponed."
 _S = tables.schedules.c
 _O = tables.operations.c
 _B = tables.backups.c
@@ -91,6 +92,17 @@ class ScheduleLog:
         """The key of the last slot that was given up."""
         async with self._database.reading() as connection:
             return await read_mark(connection, f"{_GIVEN_UP}{instance}")
+
+    async def postpone(self, instance: str, until: datetime, events: Sequence[Event]) -> None:
+        """Note that a slot waits until then, which is said once, however many follow it."""
+        name = f"{_POSTPONED}{instance}"
+        await self._ledger.write(lambda connection: write_mark(connection, name, until.isoformat()), events)
+
+    async def postponed(self, instance: str) -> datetime | None:
+        """Until when a slot waited, the last time that one did."""
+        async with self._database.reading() as connection:
+            text = await read_mark(connection, f"{_POSTPONED}{instance}")
+        return None if text is None else datetime.fromisoformat(text)
 
     async def newest_attempts(self, instance: str, until: datetime) -> list[Operation]:
         """The attempts, in order, of the newest slot at or before ``until`` that was submitted."""

@@ -26,6 +26,11 @@ def events_of(instance: str, decision: Decision, at: datetime) -> list[Event]:
         found.append(("slot.caught_up", {"late_seconds": round(decision.late.total_seconds())}))
     if decision.action is Action.RUN and decision.missed:
         found.append(("slot.missed", {"count": decision.missed}))
+    if decision.action is Action.RUN and decision.held:
+        reason = "waited for the end of the same blackout"
+        found.append(("slot.coalesced", {"count": decision.held, "reason": reason}))
+    if decision.cause is Cause.BLACKOUT:
+        found.append(("slot.postponed", {"until": decision.until.isoformat() if decision.until else None}))
     if decision.cause in _NAMES:
         found.append((_NAMES[decision.cause], _facts(decision)))
     about = {"slot": decision.slot.isoformat() if decision.slot else None, "reason": decision.reason}
@@ -35,4 +40,4 @@ def events_of(instance: str, decision: Decision, at: datetime) -> list[Event]:
 def _facts(decision: Decision) -> dict[str, Any]:
     if decision.action is Action.GIVE_UP:
         return {"attempt": decision.attempt, "databases": decision.databases}
-    return {} if decision.cause is Cause.CLOCK_SET_BACK else {"count": decision.missed + 1}
+    return {} if decision.cause is Cause.CLOCK_SET_BACK else {"count": decision.missed + decision.held + 1}

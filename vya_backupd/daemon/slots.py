@@ -26,7 +26,18 @@ from vya_backupd.model.backup import GLOBALS_NAME
 from vya_backupd.model.event import Event
 from vya_backupd.model.operation import OperationKind, State
 from vya_backupd.operations.site import Settings, Site
-from vya_backupd.policy.due import CLOCK_SLACK, Action, Decision, Pause, SlotRun, Standing, Terms, decide, unfinished
+from vya_backupd.policy.due import (
+    CLOCK_SLACK,
+    Action,
+    Cause,
+    Decision,
+    Pause,
+    SlotRun,
+    Standing,
+    Terms,
+    decide,
+    unfinished,
+)
 from vya_backupd.policy.schedule import Schedule
 
 ACTOR = "schedule"
@@ -49,7 +60,8 @@ def terms_of(settings: Settings, instance: str) -> Terms:
         cron=own.cron, interval_minutes=own.interval_minutes, timezone=own.timezone, jitter=own.jitter
     )
     hostname = settings.config.application.hostname
-    return Terms(instance, hostname, schedule, own.catch_up, own.catch_up_window, own.attempts)
+    calendar = settings.calendar(instance)
+    return Terms(instance, hostname, schedule, own.catch_up, own.catch_up_window, own.attempts, calendar)
 
 
 def is_scheduled(settings: Settings, instance: str) -> bool:
@@ -149,6 +161,7 @@ class Slots:
             for _ in range(_MOST_DECISIONS):
                 decision = decide(terms, await self.standing(terms.instance, rows, now), now)
                 if decision.action is Action.WAIT:
+                    await self._say_postponed(terms.instance, decision, now)
                     return min(decision.until or now + _LONGEST_WAIT, now + _LONGEST_WAIT)
                 await self._obey(terms, decision, now)
                 rows = await self._site.catalog.schedules.rows()
@@ -171,6 +184,12 @@ class Slots:
             events = []
         if decision.attempt == 1:
             await schedules.account(instance, slot, events)
+
+    async def _say_postponed(self, instance: str, decision: Decision, now: datetime) -> None:
+        """That a slot waits for the end of a blackout: once for each of them."""
+        until, schedules = decision.until, self._site.catalog.schedules
+        if decision.cause is Cause.BLACKOUT and until is not None and await schedules.postponed(instance) != until:
+            await schedules.postpone(instance, until, events_of(instance, decision, now))
 
     async def _submit(self, instance: str, decision: Decision, slot: datetime, also: Sequence[Event]) -> None:
         request: dict[str, Any] = {"instances": [instance]}

@@ -16,7 +16,7 @@ from vya_backupd.model.event import Event
 from vya_backupd.model.operation import State
 from vya_backupd.operations.requests import parse_moment
 from vya_backupd.operations.site import Site
-from vya_backupd.policy.due import Pause, SlotRun
+from vya_backupd.policy.due import Pause, SlotRun, Terms
 
 _MOST_NOTE = 500
 
@@ -106,6 +106,7 @@ class SchedulePanel:
             "schedule": terms.schedule.text,
             "timezone": zone.key,
             "next_start": start.astimezone(zone).isoformat() if start else None,
+            "blackout": _blackout(terms, now),
             "paused": _paused(row, now) or _paused(rows.get(EVERY_INSTANCE), now),
             "last": _last(standing.last_run, zone),
         }
@@ -130,6 +131,12 @@ def _last(run: SlotRun | None, zone: ZoneInfo) -> Record | None:
         "state": str(run.state),
         "whole": run.state is State.SUCCEEDED or (run.state is State.INTERRUPTED and run.unfinished == ()),
     }
+
+
+def _blackout(terms: Terms, now: datetime) -> Record | None:
+    """The blackout of this moment: what is due in it waits for its end."""
+    closed = terms.calendar.closed(now)
+    return {"until": closed.end.astimezone(terms.schedule.zone).isoformat()} if closed else None
 
 
 def _paused(row: ScheduleRow | None, now: datetime) -> Record | None:

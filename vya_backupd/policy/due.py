@@ -3,17 +3,22 @@
 The newest slot whose time has come decides; older ones that nobody ran are merged into it and counted. A slot is
 *accounted for* once it was submitted, or knowingly left out: what lies at or before the last such slot never comes again,
 except for the next attempt of a run that was interrupted.
+
+A slot that lies in a blackout begins at the end of it, and that is its time: waiting for it makes nothing late. Several
+that wait for the same end are one.
 """
 
 from __future__ import annotations
 
 import enum
 import itertools
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from vya_backupd.model.operation import Operation, State, is_final
+from vya_backupd.policy.blackout import Calendar
 from vya_backupd.policy.schedule import Schedule
 
 ON_TIME = timedelta(minutes=5)
@@ -28,6 +33,8 @@ MOST_COUNTED = 10_000
 EVERYTHING = "*"
 """The step of an instance that did not answer (see ``operations.backup``)."""
 
+_ALWAYS_OPEN = Calendar(ZoneInfo("UTC"))
+_TICK = timedelta(microseconds=1)
 _SETTLED = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
 """States of a step that need no further attempt: it was made, or its failure is a verdict."""
 
@@ -51,6 +58,7 @@ class Cause(enum.StrEnum):
     NEW = "new schedule"
     CLOCK_SET_BACK = "clock set back"
     PAUSED = "paused"
+    BLACKOUT = "blackout"
     MISSED = "missed"
     STILL_RUNNING = "still running"
     OUT_OF_ATTEMPTS = "out of attempts"
@@ -59,7 +67,10 @@ class Cause(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The schedule of one instance, and how patient it is. ``hostname`` and ``instance`` fix its jitter."""
+    """The schedule of one instance, and how patient it is. ``hostname`` and ``instance`` fix its jitter.
+
+    ``calendar`` says when nothing begins.
+    """
 
     instance: str
     hostname: str
@@ -67,15 +78,26 @@ class Terms:
     catch_up: bool = True
     catch_up_window: timedelta = timedelta(hours=12)
     attempts: int = 3
+    calendar: Calendar = _ALWAYS_OPEN
+
+    def wanted_start(self, slot: datetime) -> datetime:
+        """When the work of a slot would begin if there were no blackouts."""
+        return self.schedule.start_of(slot, self.hostname, self.instance)
 
     def start_of(self, slot: datetime) -> datetime:
         """When the work of a slot begins."""
-        return self.schedule.start_of(slot, self.hostname, self.instance)
+        return self.calendar.opens(self.wanted_start(slot))
 
     def next_start(self, moment: datetime) -> datetime | None:
         """The first start after this moment; None where there is no further slot."""
-        starts = (self.start_of(slot) for slot in self.schedule.after(moment - self.schedule.jitter))
+        closed = self.calendar.closed(moment)
+        since = moment if closed is None else closed.begin - _TICK
+        starts = (self.start_of(slot) for slot in self.schedule.after(since - self.schedule.jitter))
         return next((start for start in starts if start > moment), None)
+
+    def age_of(self, slot: datetime, now: datetime) -> timedelta:
+        """For how long the work of a slot could have begun: blackouts do not count."""
+        return self.calendar.open_time(self.start_of(slot), now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +141,11 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do with ``slot``. ``missed`` counts older slots merged into it; ``until`` is when to look again."""
+    """What to do with ``slot``. ``until`` is when to look again.
+
+    ``missed`` counts older slots merged into it that could have run, ``held`` those that waited for the same end of a
+    blackout.
+    """
 
     action: Action
     cause: Cause
@@ -130,6 +156,7 @@ class Decision:
     missed: int = 0
     late: timedelta = timedelta(0)
     until: datetime | None = None
+    held: int = 0
 
 
 def decide(terms: Terms, standing: Standing, now: datetime) -> Decision:
@@ -142,8 +169,9 @@ def decide(terms: Terms, standing: Standing, now: datetime) -> Decision:
     due = _newest_due(terms, last, now)
     if due is None:
         return _go_on(terms, standing, last, now)
-    counted = itertools.islice(terms.schedule.between(last, due), MOST_COUNTED)
-    return _judge(terms, standing, due, sum(1 for _ in counted) - 1, now)
+    older = itertools.islice(terms.schedule.between(last, due), MOST_COUNTED)
+    missed, held = _merged(terms, older, due)
+    return replace(_judge(terms, standing, due, missed, now), held=held)
 
 
 def unfinished(attempts: Sequence[Operation], published: Collection[str] = ()) -> tuple[str, ...] | None:
@@ -181,14 +209,22 @@ def _newest_due(terms: Terms, last: datetime, now: datetime) -> datetime | None:
     while slot is not None and slot > last:
         if terms.start_of(slot) <= now:
             return slot
-        slot = terms.schedule.latest_at(slot - timedelta(microseconds=1))
+        slot = terms.schedule.latest_at(slot - _TICK)
     return None
+
+
+def _merged(terms: Terms, slots: Iterable[datetime], due: datetime) -> tuple[int, int]:
+    """How many slots before the one that is due were missed, and how many waited for the same end of a blackout."""
+    older = [slot for slot in slots if slot != due]
+    start, closes = terms.start_of(due), bool(terms.calendar.blackouts)
+    held = sum(terms.start_of(slot) == start for slot in older) if closes else 0
+    return len(older) - held, held
 
 
 def _judge(terms: Terms, standing: Standing, due: datetime, missed: int, now: datetime) -> Decision:
     """A slot is due: does it run?"""
     start = terms.start_of(due)
-    late = now - start
+    late = terms.age_of(due, now)
     if pause := standing.pause_at(start):
         return Decision(Action.SKIP, Cause.PAUSED, _paused(pause), slot=due, missed=missed)
     if pause := standing.pause_at(now):
@@ -196,6 +232,8 @@ def _judge(terms: Terms, standing: Standing, due: datetime, missed: int, now: da
     if standing.last_run is not None and not is_final(standing.last_run.state):
         reason = f"the run of {standing.last_run.slot.isoformat()} has not ended"
         return Decision(Action.SKIP, Cause.STILL_RUNNING, reason, slot=due, missed=missed)
+    if closed := terms.calendar.closed(now):
+        return _held(due, closed.end)
     if late <= ON_TIME:
         return Decision(Action.RUN, Cause.ON_TIME, "its time has come", slot=due, missed=missed, late=late)
     if not terms.catch_up:
@@ -207,20 +245,37 @@ def _judge(terms: Terms, standing: Standing, due: datetime, missed: int, now: da
 
 def _go_on(terms: Terms, standing: Standing, last: datetime, now: datetime) -> Decision:
     """No slot is due: does the last run need a next attempt?"""
-    wait = Decision(Action.WAIT, Cause.NOT_DUE, "its time has not come", until=_next_start(terms, last))
+    wait = _waits(terms, last, now)
     run = standing.last_run
     if run is None or run.state is not State.INTERRUPTED or run.unfinished == () or standing.given_up:
         return wait
     if pause := standing.pause_at(now):
         return Decision(Action.WAIT, Cause.PAUSED, _paused(pause), slot=run.slot, until=pause.until or wait.until)
+    if closed := terms.calendar.closed(now):
+        return _held(run.slot, closed.end)
     if run.attempt >= terms.attempts:
         reason = f"interrupted in attempt {run.attempt} of {terms.attempts}"
         return Decision(Action.GIVE_UP, Cause.OUT_OF_ATTEMPTS, reason, run.slot, run.attempt, run.unfinished)
-    if now - terms.start_of(run.slot) > terms.catch_up_window:
+    if terms.age_of(run.slot, now) > terms.catch_up_window:
         reason = "interrupted, and catch_up_window has passed"
         return Decision(Action.GIVE_UP, Cause.OUT_OF_TIME, reason, run.slot, run.attempt, run.unfinished)
     reason = f"attempt {run.attempt} was interrupted"
     return Decision(Action.RUN, Cause.NEXT_ATTEMPT, reason, run.slot, run.attempt + 1, run.unfinished)
+
+
+def _waits(terms: Terms, last: datetime, now: datetime) -> Decision:
+    """For the next slot's time; or, where that has come, for the end of the blackout that it lies in."""
+    following = terms.schedule.next_after(last)
+    if following is None:
+        return Decision(Action.WAIT, Cause.NOT_DUE, "there is no further slot")
+    wanted, start = terms.wanted_start(following), terms.start_of(following)
+    if wanted <= now < start:
+        return _held(following, start)
+    return Decision(Action.WAIT, Cause.NOT_DUE, "its time has not come", until=wanted)
+
+
+def _held(slot: datetime, until: datetime) -> Decision:
+    return Decision(Action.WAIT, Cause.BLACKOUT, f"a blackout until {until.isoformat()}", slot=slot, until=until)
 
 
 def _next_start(terms: Terms, last: datetime) -> datetime | None:

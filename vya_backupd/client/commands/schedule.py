@@ -36,7 +36,7 @@ def list_schedules(session: Session) -> int:
     """List the schedule of each instance: when it ran last and how that ended, and when it runs next.
 
     Times are local to the schedule's own time zone. A schedule is on, paused, or off: then an outside timer runs the
-    backups, or nobody does.
+    backups, or nobody does. What is due in a blackout waits for its end.
     """
     with session.daemon() as client:
         record = client.get("/v1/schedule")
@@ -119,7 +119,10 @@ def _end(last: dict[str, Any] | None) -> str:
 def _next(record: dict[str, Any]) -> str:
     if record["state"] == "off":
         return f"off: {record['reason']}"
-    return _pause(record["paused"]) if record["paused"] else _clock(record["next_start"])
+    if record["paused"]:
+        return _pause(record["paused"])
+    blackout = record.get("blackout")
+    return _clock(record["next_start"]) + (f" (blackout until {_clock(blackout['until'])})" if blackout else "")
 
 
 def _pause(pause: dict[str, Any]) -> str:
