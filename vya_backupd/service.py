@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from vya_backupd import __version__
 from vya_backupd.api.wire import (
@@ -224,7 +225,24 @@ class DaemonService:
 
     async def submit(self, kind: OperationKind, request: Record, actor: str) -> Record:
         """See ``Service``."""
-        return operation_record(await self._queue.submit(kind, request, actor))
+        record = operation_record(await self._queue.submit(kind, request, actor))
+        return record | {"notes": self._notes(kind, record["request"])}
+
+    def _notes(self, kind: OperationKind, request: Record) -> list[str]:
+        """What whoever submits work by hand should know: it does not wait for the end of a blackout."""
+        if kind is not OperationKind.BACKUP or request.get("dry_run"):
+            return []
+        now, settings = self._site.now(), self._site.settings
+        closed = {
+            each.id: settings.calendar(each.id).closed(now)
+            for each in self._site.enabled_instances(request.get("instances"))
+        }
+        return [
+            f"{name} has a blackout until {span.end.astimezone(ZoneInfo(settings.config.scheduling.timezone)):%Y-%m-%d %H:%M}:"
+            " this backup was asked for by hand and does not wait"
+            for name, span in closed.items()
+            if span is not None
+        ]
 
     async def plan_restore(self, request: Record) -> Record:
         """See ``Service``."""

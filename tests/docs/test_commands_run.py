@@ -24,7 +24,7 @@ from vya_backupd.testing.product import Product, instance
 from vya_backupd.testing.servers import PrivateServer
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("commands.md", "audit.md", "doctor.md", "retention.md", "schedules.md", "installation.md")
+PAGES = ("commands.md", "audit.md", "doctor.md", "retention.md", "schedules.md", "limits.md", "installation.md")
 _LINE = re.compile(r"^(?:\$ )?(vyactl [^\n]*?)(?: +#[^\n]*)?$", re.MULTILINE)
 _NEEDS_A_TERMINAL = {"vyactl restore --interactive", "vyactl status --watch"}
 """They ask, or go on for ever; tests/client/test_terminal.py and test_status.py run them."""

@@ -95,8 +95,13 @@ class Planned:
 
 
 @contextmanager
-def planned(server: PrivateServer, root: Path, at: datetime, **scheduling: Any) -> Iterator[Planned]:
-    """A daemon that was started at this time, with two small databases to back up and nothing due yet."""
+def planned(
+    server: PrivateServer, root: Path, at: datetime, more: dict[str, Any] | None = None, **scheduling: Any
+) -> Iterator[Planned]:
+    """A daemon that was started at this time, with two small databases to back up and nothing due yet.
+
+    ``more``: further sections of its configuration.
+    """
     for name in DATABASES:
         server.drop_database(name)
         server.create_database(name)
@@ -112,6 +117,7 @@ def planned(server: PrivateServer, root: Path, at: datetime, **scheduling: Any) 
             "scheduling": {"enabled": True, **scheduling},
             "storage": {"retention": {"cleanup_enabled": False}},
             "backup": {"free_space_factor": 0, "reverify_days": 0},
+            **(more or {}),
         },
         environ={"VYA_CLOCK_OFFSET_FILE": str(clock.path), "VYA_FAULTS": f"@{root / 'site' / 'faults'}"},
     )

@@ -14,7 +14,7 @@ from vya_backupd.catalog.events import EventLog
 from vya_backupd.catalog.failures import DamagedCatalogError
 from vya_backupd.catalog.figures import FigureQueries
 from vya_backupd.catalog.ledger import Counting, Ledger, Total, count_nothing
-from vya_backupd.catalog.marks import Marks
+from vya_backupd.catalog.marks import Marks, write_mark
 from vya_backupd.catalog.operations import OperationLog
 from vya_backupd.catalog.outbox import Outbox
 from vya_backupd.catalog.recency import Recency
@@ -74,6 +74,10 @@ class Catalog:
     async def record(self, *events: Event) -> None:
         """Write events that report no change of the catalog's own: something happened outside."""
         await self._ledger.write(_nothing, events)
+
+    async def keep(self, name: str, value: str, event: Event) -> None:
+        """Put a text under a name (see ``marks``), together with the event that tells of it."""
+        await self._ledger.write(lambda connection: write_mark(connection, name, value), (event,))
 
     async def totals(self) -> list[Total]:
         """The stored totals: they grow only, over restarts and deletions."""

@@ -26,6 +26,7 @@ from vya_backupd.client.commands import (
     schedule,
     status,
     verify,
+    throttle,
 )
 from vya_backupd.client.screen import Output, Screen
 from vya_backupd.client.session import DEFAULT_SOCKET, Session
@@ -57,6 +58,7 @@ def build() -> typer.Typer:
         schedule,
         notify,
     ):
+        throttle,
         module.register(app)
     return app
 

@@ -54,7 +54,7 @@ def validate(config: str) -> dict[str, Any]:
     loaded = load(Path(config))
     found = credentials.read(credentials.location(loaded))
     described = _described(found)
-    described["warnings"] += _mail_warnings(loaded)
+    described["warnings"] += _mail_warnings(loaded) + _blackout_warnings(loaded, found)
     return {"config": config, "valid": True, **described}
 
 
@@ -75,6 +75,17 @@ def _mail_warnings(config: Config) -> list[str]:
     if email.username is not None and not email.use_tls:
         return ["notifications.email: without use_tls, the password goes over the network as plain text"]
     return []
+
+
+def _blackout_warnings(config: Config, found: Credentials) -> list[str]:
+    """What is doubtful about blackouts."""
+    if not config.limits.blackouts:
+        return []
+    from vya_backupd.operations.blackout_doubts import blackout_doubts
+    from vya_backupd.operations.site import Settings
+
+    instances = {each.id: each for each in found.instances}
+    return list(blackout_doubts(Settings(config, instances, entries={each.id: each for each in found.entries})))
 
 
 def show_config(config: str) -> dict[str, Any]:

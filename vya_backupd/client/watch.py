@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from vya_backupd.client import outcome
+from vya_backupd.client import outcome, shown
 from vya_backupd.client.board import Board
 from vya_backupd.client.session import Session
 from vya_backupd.client.transport import ControlClient, segment
@@ -35,6 +35,8 @@ def submit(
     """Submit an operation, stay with it, print its result. Returns the exit code. Raises VyaError as the daemon says."""
     answer = client.post("/v1/operations", {"kind": kind, "request": request})
     operation = answer.get("operation", answer)
+    for note in operation.pop("notes", ()):
+        session.screen.say(f"note: {shown.plain(note)}")
     if wait:
         return watch(session, client, str(operation["id"]), verbose=verbose)
     if session.screen.is_json:
