@@ -52,8 +52,8 @@ from vya_backupd.wiring import (
     build_site,
     configure_log,
     naming_of,
-    read_settings,
     priority_of,
+    read_settings,
     refuse_unchangeable,
     tools_of,
     utc_now,
@@ -255,10 +255,10 @@ class App:
         self.site.tools = tools_of(self.site.spawner, settings.config)
         self.site.naming = naming_of(settings.config)
         self.site.dumps = asyncio.Semaphore(settings.config.backup.workers)
-        self.access.change(settings.config.control.operators, settings.config.control.viewers)
-        self.lifecycle.stop_deadline = settings.config.application.stop_deadline.total_seconds()
         if kept := self.site.spawner.change_priority(priority_of(settings.config)):
             _log.warning("priority.kept", children=kept, reason="the kernel lets nobody take back what was given away")
+        self.access.change(settings.config.control.operators, settings.config.control.viewers)
+        self.lifecycle.stop_deadline = settings.config.application.stop_deadline.total_seconds()
         self.checks.soon()
 
     def finish(self, reason: str) -> None:

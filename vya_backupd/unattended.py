@@ -30,8 +30,8 @@ from vya_backupd.panels.doctor import DoctorPanel
 from vya_backupd.panels.notify import NotifyPanel
 from vya_backupd.panels.retention import RetentionPanel
 from vya_backupd.panels.schedule import SchedulePanel
-from vya_backupd.policy.health import Objective
 from vya_backupd.panels.throttle import ThrottlePanel
+from vya_backupd.policy.health import Objective
 from vya_backupd.service import DaemonService
 
 
@@ -54,19 +54,19 @@ def furnish(house: House) -> tuple[Sequence[Part], Sequence[Panel]]:
     house.service.sync_status = mirroring.status
     trail = AuditTrail(site.catalog, lambda: _audit_terms(site), site.now)
     stocktaking = Stocktaking(site)
-        Objective.AUDITED: lambda: trail.complaint,
     house.service.objectives.failing |= {
+        Objective.AUDITED: lambda: trail.complaint,
         Objective.MIRRORED: lambda: mirroring.complaint,
         Objective.WRITABLE: lambda: stocktaking.complaint,
-    facts = {"version": __version__, "standalone": house.standalone}
     }
+    facts = {"version": __version__, "standalone": house.standalone}
     leftovers = Leftovers(site)
     house.service.unsettled = leftovers.unsettled
     parts: list[Part] = [leftovers, trail, Presence(site.catalog.record, site.now, facts, trail.settle), mirroring]
     panels: list[Panel] = [AuditPanel(site, trail), ExtractPanel(site), RetentionPanel(site)]
     parts.append(stocktaking)
-    means = Means(lambda: site.config, lambda: site.settings.decrypt, site.now)
     panels.append(ThrottlePanel(site))
+    means = Means(lambda: site.config, lambda: site.settings.decrypt, site.now)
     parts.append(Notices(site.catalog, means))
     panels.append(NotifyPanel(site, means))
     reach = Reach(means, lambda: _push_terms(site))

@@ -25,8 +25,8 @@ from vya_backupd.client.commands import (
     retention,
     schedule,
     status,
-    verify,
     throttle,
+    verify,
 )
 from vya_backupd.client.screen import Output, Screen
 from vya_backupd.client.session import DEFAULT_SOCKET, Session
@@ -56,9 +56,9 @@ def build() -> typer.Typer:
         audit,
         retention,
         schedule,
+        throttle,
         notify,
     ):
-        throttle,
         module.register(app)
     return app
 

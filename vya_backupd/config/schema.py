@@ -183,15 +183,15 @@ class Config(Section):
     audit: Audit = Field(default_factory=Audit, description="The record of who did what.")
     backup: Backup = Field(default_factory=Backup, description="How backups are made.")
     restore: Restore = Field(default_factory=Restore, description="How backups are restored.")
+    limits: Limits = Field(
+        default_factory=Limits, description="How much of servers and disks the work may take, and when."
+    )
     storage: Storage = Field(default_factory=Storage, description="Where backups lie.")
     scheduling: Scheduling = Field(default_factory=Scheduling, description="When backups run.")
     monitoring: Monitoring = Field(default_factory=Monitoring, description="What other programs may ask.")
     notifications: Notifications = Field(default_factory=Notifications, description="Who is told.")
     control: Control = Field(default_factory=Control, description="The socket that the client talks to.")
     catalog: Catalog = Field(default_factory=Catalog, description="The index of backups and operations.")
-    limits: Limits = Field(
-        default_factory=Limits, description="How much of servers and disks the work may take, and when."
-    )
     credentials: Credentials = Field(default_factory=Credentials, description="Logins of the database servers.")
     tools: Tools = Field(default_factory=Tools, description="Programs of the database vendors.")
 

@@ -162,12 +162,12 @@ class Site:
     manifests: asyncio.Lock = field(default_factory=asyncio.Lock)
     leftovers: asyncio.Lock = field(default_factory=asyncio.Lock)
     in_use: list[str] = field(default_factory=list)
-
     stock: Stock = field(default_factory=Stock)
     limits: Limits = field(init=False)
 
     def __post_init__(self) -> None:
         self.limits = Limits(lambda: self.settings, self.now)
+
     @property
     def config(self) -> Config:
         """The configuration in force."""
