@@ -19,6 +19,7 @@ from vya_backupd.errors import VyaError
 
 POINTS = (
     "backup.probed",
+    "backup.held",
     "backup.dumping",
     "backup.dumped",
     "store.synced",

@@ -54,6 +54,9 @@ async def sizes(session: Session) -> dict[str, int]:
 
 async def facts(session: Session, name: str, vendor: EngineKind) -> DatabaseFacts:
     """Everything about one database."""
+    if vendor is EngineKind.MYSQL:
+        # It would give sizes that are up to a day old.
+        await session.run("SET SESSION information_schema_stats_expiry = 0")
     tables = await session.rows(
         "SELECT TABLE_NAME, TABLE_TYPE, ENGINE, COALESCE(DATA_LENGTH, 0) + COALESCE(INDEX_LENGTH, 0)"
         " FROM information_schema.TABLES WHERE TABLE_SCHEMA = :name",
@@ -149,7 +152,7 @@ async def _unresolved(session: Session, name: str, views: Sequence[str]) -> tupl
 
 def _warnings(tables: Sequence[Row], routines: Sequence[Row]) -> list[str]:
     warnings = []
-    loose = [str(name) for name, kind, engine, _ in tables if kind == "BASE TABLE" and _is_loose(engine)]
+    loose = [str(name) for name, kind, engine, _ in tables if kind == "BASE TABLE" and is_loose(engine)]
     if loose:
         warnings.append(f"not transactional, may change while being dumped: {listed(loose)}")
     if hidden := [str(name) for name, unseen, _ in routines if unseen]:
@@ -157,7 +160,8 @@ def _warnings(tables: Sequence[Row], routines: Sequence[Row]) -> list[str]:
     return warnings
 
 
-def _is_loose(engine: object) -> bool:
+def is_loose(engine: object) -> bool:
+    """Whether a table of this storage engine may change while a transaction reads it."""
     return engine is not None and str(engine).upper() not in _TRANSACTIONAL
 
 

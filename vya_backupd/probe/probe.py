@@ -11,7 +11,8 @@ from vya_backupd.engines.mysql_rights import Grants
 from vya_backupd.engines.mysql_swap import DatabaseContent
 from vya_backupd.errors import NotFoundError
 from vya_backupd.model.instance import DatabaseFacts, EngineKind, Instance, ServerFacts
-from vya_backupd.probe import mysql_content, mysql_family, postgresql
+from vya_backupd.policy import dump_plan_mysql
+from vya_backupd.probe import mysql_content, mysql_family, mysql_lock, mysql_sizes, postgresql
 from vya_backupd.probe.connect import Row, Session, session
 
 _ENTRANCES = ("postgres", "template1")
@@ -83,6 +84,25 @@ class Probe:
         """What the account may do on a server of MySQL or MariaDB."""
         async with session(instance, None, "reading the account's rights") as each:
             return await mysql_family.grants(each)
+
+    async def table_sizes(self, instance: Instance, server: ServerFacts, database: str) -> list[dump_plan_mysql.Table]:
+        """What rows are dumped of in a database of MySQL or MariaDB, and how large it is."""
+        async with session(instance, database, "asking sizes of tables") as each:
+            return await mysql_sizes.tables(each, database, server.vendor)
+
+    async def table_keys(
+        self, instance: Instance, database: str, tables: Sequence[str]
+    ) -> dict[str, dump_plan_mysql.Key]:
+        """What these tables of MySQL or MariaDB can be cut by; those that cannot are left out."""
+        async with session(instance, database, "asking for the keys of tables") as each:
+            found = {table: await mysql_sizes.key(each, database, table) for table in tables}
+        return {table: key for table, key in found.items() if key is not None}
+
+    @asynccontextmanager
+    async def commits_held(self, instance: Instance, server: ServerFacts) -> AsyncIterator[mysql_lock.Stillness]:
+        """No transaction of MySQL or MariaDB is committed, until the end of the block or ``Stillness.end``."""
+        async with session(instance, None, "holding commits back") as each:
+            yield await mysql_lock.hold_commits(each, server)
 
     async def number(self, instance: Instance, sql: str, database: str | None = None) -> int:
         """The one number that a statement gives: counts, and yes or no."""
