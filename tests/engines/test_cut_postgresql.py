@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vya_backupd.engines.cut_postgresql import Dialect, cut_entries, settings_behind_rows, statements
+from vya_backupd.engines.cut_postgresql import Dialect, cut_entries, settings_behind, statements
 from vya_backupd.engines.kinds_postgresql import EntryKind
 
 PLAIN = Dialect()
@@ -59,7 +59,8 @@ def test_settings_between_entries_hold_for_those_behind_them() -> None:
 
 def test_settings_behind_rows() -> None:
     rows = b"COPY t (a) FROM stdin;\nSET default_tablespace = no;\n\\.\n\n\nSET default_tablespace = yes;\n\n"
-    assert settings_behind_rows(rows, PLAIN) == [b"SET default_tablespace = yes;"]
+    assert settings_behind(rows[:-1] + b"';\n\n") == []
+    assert settings_behind(rows) == [b"SET default_tablespace = yes;"]
 
 
 @pytest.mark.parametrize(

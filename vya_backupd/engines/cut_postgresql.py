@@ -24,6 +24,8 @@ _HEADING = re.compile(rb"--\n-- (?:Data for |Statistics for )?Name: [^\n]*\n--\n
 _TOKEN = re.compile(rb"[();]|[A-Za-z_\x80-\xff][\w$\x80-\xff]*")
 _ROUTINE = re.compile(rb"\s*CREATE\s+(?:OR\s+REPLACE\s+)?(?:FUNCTION|PROCEDURE)\b", re.IGNORECASE)
 _SETTING = re.compile(rb"SET (\w+) = ")
+_SETTINGS_LAST = re.compile(rb"(?:(?<=\n)SET \w+ = [^\n]*;\n+)+\Z")
+_TAIL = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +117,10 @@ def in_force(settings: tuple[bytes, ...], after: list[bytes]) -> tuple[bytes, ..
     return tuple(found.values())
 
 
-def settings_behind_rows(segment: bytes, dialect: Dialect) -> list[bytes]:
-    """The SET statements that stand behind the last COPY block of a data segment."""
-    rows_end = segment.rfind(b"\n\\.\n")
-    tail = segment if rows_end < 0 else segment[rows_end + 4 :]
-    return [tail[a:b] for a, b in statements(tail, dialect) if _SETTING.match(tail, a)]
+def settings_behind(segment: bytes) -> list[bytes]:
+    """The SET statements at the very end of a segment: they stand before the heading of the next entry."""
+    found = _SETTINGS_LAST.search(segment[-_TAIL:])
+    return [line for line in found.group().splitlines() if line] if found else []
 
 
 def _setting_name(statement: bytes) -> bytes:

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import os
+
+from vya_backupd.model.instance import EngineKind
 from vya_backupd.operations.feeding import Feeder, Feeding
+from vya_backupd.operations.feeding_mysql import MysqlFeeder
+from vya_backupd.operations.feeding_postgresql import PostgresqlFeeder
 from vya_backupd.operations.feeding_serial import SerialFeeder
+from vya_backupd.policy.restore_lanes import plan_lanes
 
 
 def feeder_for(feeding: Feeding) -> Feeder:
-    """The feeder for this database, this file and this target."""
-    del feeding
-    return SerialFeeder()
+    """The feeder for this database, this file and this target. What others have written has one session."""
+    manifest = feeding.source.manifest
+    if manifest is None:
+        return SerialFeeder()
+    wanted = feeding.sessions or feeding.site.config.restore.sessions
+    plan = plan_lanes(manifest.raw_size_bytes, len(os.sched_getaffinity(0)), wanted)
+    if plan.sessions == 1:
+        return SerialFeeder()
+    several = PostgresqlFeeder if feeding.target.instance.kind is EngineKind.POSTGRESQL else MysqlFeeder
+    return several(plan.sessions)

@@ -154,7 +154,8 @@ class Restorer:
     async def _feed(self, database: str) -> Fed:
         """Give the database the dump."""
         silencer = EventSilencer() if self._events_wait(database) else None
-        feeding = Feeding(self._site, self._target, database, self._plan.source, self._tell, silencer)
+        source, sessions = self._plan.source, self._request.sessions
+        feeding = Feeding(self._site, self._target, database, source, self._tell, silencer, sessions)
         fed = await feeder_for(feeding).feed(feeding)
         self._silenced = silencer.names if silencer else []
         return fed

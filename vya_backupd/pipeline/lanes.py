@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import select
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Protocol
 
 from vya_backupd.errors import VyaError
@@ -83,9 +83,18 @@ def _lane(session: LaneSession, board: Board, stop: Stop, opening: bytes, ended:
         if opening:
             session.execute(iter((opening,)))
         while (taken := board.take()) is not None:
-            session.execute(taken.job.texts())
+            _execute(session, taken.job.texts())
             board.done(taken)
     except BaseException as error:  # noqa: BLE001 -- handed to whoever supervises, which raises it
         stop.fail(error)
     finally:
         os.eventfd_write(ended, 1)
+
+
+def _execute(session: LaneSession, texts: Iterator[bytes]) -> None:
+    """Have it executed; what reads the file for it has ended afterwards, however this ends."""
+    try:
+        session.execute(texts)
+    finally:
+        if isinstance(texts, Generator):
+            texts.close()

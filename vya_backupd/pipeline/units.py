@@ -72,10 +72,12 @@ class Survey:
     """What a file holds. ``data``: the units of its tables and other objects with data, as they first appear.
 
     ``is_ordered``: no data come behind the beginning of the post section, and no other section is out of its order.
+    ``last_data``: the last member with data in it.
     """
 
     data: dict[str, Units] = field(default_factory=dict)
     is_ordered: bool = True
+    last_data: Member | None = None
     raw_sizes: dict[Section, int] = field(default_factory=lambda: dict.fromkeys(Section, 0))
 
 
@@ -94,6 +96,7 @@ def survey(source: FileSource) -> Survey:
         found.raw_sizes[section] += member.label.raw_size
         last = section
         if section is Section.DATA:
+            found.last_data = member
             if member.name not in found.data:
                 found.data[member.name] = Units(section, member.name)
             found.data[member.name].add(member)
@@ -119,11 +122,11 @@ class UnitReader:
         """
         rest = iter(unit[1:])
         pending: deque[Future[bytes]] = deque()
-        text = self._load(unit[0])
+        text = self.text(unit[0])
         try:
             while True:
                 pending.extend(
-                    self._pool.submit(self._load, each) for each in itertools.islice(rest, _AHEAD - len(pending))
+                    self._pool.submit(self.text, each) for each in itertools.islice(rest, _AHEAD - len(pending))
                 )
                 yield text
                 self._watch(len(text))
@@ -136,5 +139,6 @@ class UnitReader:
                 if not future.cancel():
                     future.exception()
 
-    def _load(self, member: Member) -> bytes:
+    def text(self, member: Member) -> bytes:
+        """The text of one segment. Raises as ``texts`` does."""
         return inflate(member, self._source.read_at(member.offset, member.label.member_size))

@@ -1,0 +1,27 @@
+"""How many sessions a restore gets."""
+
+from __future__ import annotations
+
+import pytest
+
+from vya_backupd.policy.restore_lanes import MOST_BY_ITSELF, plan_lanes
+
+GIB = 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("raw_size", "cores", "wanted", "sessions"),
+    [
+        (GIB, 2, None, 2),
+        (GIB, 64, None, MOST_BY_ITSELF),
+        (GIB, 1, None, 1),
+        (1 << 20, 64, None, 1),
+        (100 << 20, 64, None, 3),
+        (0, 2, 5, 5),
+        (GIB, 2, 1, 1),
+    ],
+)
+def test_sessions_follow_size_and_cores_unless_somebody_says(
+    raw_size: int, cores: int, wanted: int | None, sessions: int
+) -> None:
+    assert plan_lanes(raw_size, cores, wanted).sessions == sessions

@@ -1,0 +1,122 @@
+"""Feeding PostgreSQL over several sessions.
+
+Each session replays the header. The schema section runs in one; then the rows, segment by segment, over all of them,
+the largest tables first; a table's keys and indexes begin when its rows are in; foreign keys come when all keys are
+there; whatever else the dump ends with runs in one session, in the dump's own order (``engines.post_postgresql``).
+Large objects are one unit, and sequences another, so each of them is restored by one session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from vya_backupd.dumpfile.reader import Walk
+from vya_backupd.engines import postgresql_sessions as sessions
+from vya_backupd.engines.cut_postgresql import Dialect, Entry, cut_entries, in_force, settings_behind
+from vya_backupd.engines.post_postgresql import DATA, SCHEMA, Families, Step, arrange, data_group
+from vya_backupd.errors import VyaError
+from vya_backupd.model.backup import Section
+from vya_backupd.operations.feeding import Fed, Feeding
+from vya_backupd.operations.feeding_lanes import Progress, run_clients
+from vya_backupd.operations.feeding_serial import SerialFeeder
+from vya_backupd.pipeline.board import Batch, Job
+from vya_backupd.pipeline.files import FileSource, open_source
+from vya_backupd.pipeline.restore import texts
+from vya_backupd.pipeline.stop import Stop, run_in_thread
+from vya_backupd.pipeline.units import Survey, Unit, UnitReader, Units, survey
+
+LARGEST_TEXT = 64 << 20
+"""Bytes of schema and post section that are held in memory to be cut; a dump with more is restored serially."""
+_FIRST = 1 << 62
+"""Priority of what cannot be divided, before that of rows, which fill every gap."""
+
+
+class PostgresqlFeeder:
+    """Several sessions: what large files of ours get."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    async def feed(self, feeding: Feeding) -> Fed:
+        """See ``Feeder.feed``."""
+        with open_source(feeding.source.path) as source:
+            found = await run_in_thread("survey", lambda: survey(source), Stop())
+            texts_size = found.raw_sizes[Section.SCHEMA] + found.raw_sizes[Section.POST]
+            if not found.is_ordered or texts_size > LARGEST_TEXT:
+                return await SerialFeeder().feed(feeding)
+            jobs = _Jobs(source, feeding, found)
+            batches = await run_in_thread("survey", jobs.batches, Stop())
+            try:
+                await self._run(feeding, jobs, batches)
+            except BaseException:
+                await asyncio.shield(asyncio.ensure_future(_end_sessions(feeding)))
+                raise
+        return Fed(sum(found.raw_sizes.values()), self._count)
+
+    async def _run(self, feeding: Feeding, jobs: _Jobs, batches: list[Batch]) -> None:
+        target = feeding.target
+        command = target.engine.client_command(target.instance, feeding.database, target.tools, target.server)
+        await run_clients(feeding, sessions.answering(command), self._count, batches, jobs.header, sessions.mark)
+
+
+class _Jobs:
+    """What is in a file, as batches for a board."""
+
+    def __init__(self, source: FileSource, feeding: Feeding, found: Survey) -> None:
+        self._source = source
+        self._pool = feeding.site.pool
+        self._found = found
+        self._progress = Progress(feeding.tell)
+        self._reader = UnitReader(source, self._pool, self._progress.add)
+        self.header = b""
+
+    def batches(self) -> list[Batch]:
+        """All of it. Reads the header, the schema and the post section, which are small."""
+        header, schema, post = (self._section(each) for each in (Section.HEADER, Section.SCHEMA, Section.POST))
+        self.header = header
+        dialect = Dialect.of(header)
+        definitions = cut_entries(schema, dialect)
+        sizes = {name: units.raw_size for name, units in self._found.data.items()}
+        ending = cut_entries(post, dialect, self._settings_before_post(definitions, schema))
+        steps = arrange(ending, Families(definitions, dialect), sizes)
+        first = Batch(SCHEMA, iter([Job("the schema", lambda: iter((schema,)))]))
+        self._progress.add(len(header) + len(schema) + len(post))
+        return [first, *map(self._rows, self._found.data.values()), *map(_batch, steps)]
+
+    def _section(self, section: Section) -> bytes:
+        found = texts(self._source, self._pool, Walk(), frozenset({section}))
+        return b"".join(text for text, _ in found)
+
+    def _settings_before_post(self, definitions: list[Entry], schema: bytes) -> tuple[bytes, ...]:
+        """The settings that the first entry of the post section finds in one session."""
+        last = definitions[-1].settings if definitions else ()
+        data = self._found.last_data
+        return in_force(last, settings_behind(schema) + (settings_behind(self._reader.text(data)) if data else []))
+
+    def _rows(self, units: Units) -> Batch:
+        jobs = map(self._job, units)
+        return Batch(data_group(units.name), jobs, units.count, units.raw_size, within=DATA, after=frozenset({SCHEMA}))
+
+    def _job(self, unit: Unit) -> Job:
+        return Job(f"data of {unit[0].name}", lambda: self._reader.texts(unit))
+
+
+def _batch(step: Step) -> Batch:
+    job = Job(step.what, lambda: iter((step.text,)))
+    return Batch(
+        step.group,
+        iter((job,)),
+        priority=_FIRST + step.weight,
+        after=step.after,
+        exclusive=step.exclusive,
+        shared=step.shared,
+    )
+
+
+async def _end_sessions(feeding: Feeding) -> None:
+    """End what the server still does for clients that are gone: nobody could drop the database meanwhile."""
+    target = feeding.target
+    with contextlib.suppress(VyaError):
+        statement = sessions.end_sessions(feeding.database)
+        await feeding.site.probe.execute(target.instance, [statement], database=target.engine.maintenance_database)
