@@ -35,6 +35,7 @@ CODES: dict[str, str] = {
     "unknown_database": "The server has no database of this name.",
     "unknown_backup": "No backup has this id, or none matches.",
     "unknown_operation": "No operation has this id.",
+    "unknown_table": "The backup has no table of this name.",
     "no_backup_before": "No complete backup was taken at or before the wanted time.",
     "file_not_found": "The named file does not exist or cannot be read.",
     # integrity

@@ -27,6 +27,7 @@ from vya_backupd.operations.site import Site
 from vya_backupd.operations.stock import Stocktaking
 from vya_backupd.panels.audit import AuditPanel
 from vya_backupd.panels.doctor import DoctorPanel
+from vya_backupd.panels.extract import ExtractPanel
 from vya_backupd.panels.notify import NotifyPanel
 from vya_backupd.panels.retention import RetentionPanel
 from vya_backupd.panels.schedule import SchedulePanel

@@ -18,12 +18,12 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from vya_backupd.api.access import Access, Peer, Role, peer_of
-from vya_backupd.api.lines import with_heartbeats, write_line
+from vya_backupd.api.lines import with_heartbeats, write_line, write_piece
 from vya_backupd.api.listen import BODY_SECONDS
 from vya_backupd.api.problems import json_answer, problems, route_of
 from vya_backupd.api.public import metrics_handler
 from vya_backupd.api.refusals import Refusals
-from vya_backupd.api.route import Asked, Panel, Route
+from vya_backupd.api.route import Asked, Panel, Route, Stream
 from vya_backupd.api.service import Service
 from vya_backupd.api.wire import parse_time
 from vya_backupd.errors import BusyError, DeniedError, UsageError, VyaError
@@ -88,7 +88,8 @@ class ControlSite:
     def add_panel(self, router: web.UrlDispatcher, panel: Panel) -> None:
         """Declare what a panel offers, guarded like everything else."""
         for route in panel.routes():
-            router.add_route(route.method, route.path, self._guarded(route.role, _answering(route)))
+            handler = _streaming(route) if isinstance(route, Stream) else _answering(route)
+            router.add_route(route.method, route.path, self._guarded(route.role, handler))
 
     def _guarded(self, needed: Role, handler: Handler) -> Handler:
         async def guarded(request: web.Request) -> web.StreamResponse:
@@ -208,17 +209,37 @@ class ControlSite:
 
 def _answering(route: Route) -> Handler:
     async def answering(request: web.Request) -> web.StreamResponse:
-        peer = _peer(request)
-        asked = Asked(
-            peer.name,
-            await _body(request),
-            request.query,
-            request.match_info,
-            _origin(peer).to_json(),
-        )
-        return json_answer(await route.answer(asked))
+        return json_answer(await route.answer(await _asked(request)))
 
     return answering
+
+
+def _streaming(route: Stream) -> Handler:
+    async def streaming(request: web.Request) -> web.StreamResponse:
+        async with aclosing(route.open(await _asked(request))) as pieces:
+            # As with a watch: until the first piece there can still be a problem.
+            first = await anext(pieces, b"")
+            response = web.StreamResponse(headers={"Content-Type": "application/sql", "Cache-Control": "no-store"})
+            try:
+                await response.prepare(request)
+                await write_piece(response, first)
+                async for piece in pieces:
+                    await write_piece(response, piece)
+                await response.write_eof()
+            except VyaError:
+                # The status is out: only an answer without its end can say that this is not all.
+                if request.transport is not None:
+                    request.transport.abort()
+            except ConnectionError:
+                pass  # The reader has gone, and knows it.
+        return response
+
+    return streaming
+
+
+async def _asked(request: web.Request) -> Asked:
+    peer = _peer(request)
+    return Asked(peer.name, await _body(request), request.query, request.match_info, _origin(peer).to_json())
 
 
 def _origin(peer: Peer) -> Origin:

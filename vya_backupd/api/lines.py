@@ -16,6 +16,9 @@ HEARTBEAT_SECONDS = 5.0
 WRITE_SECONDS = 60.0
 """How long a watcher may leave its socket full before it is let go."""
 
+PAUSE_SECONDS = 600.0
+"""The same for somebody who is sent a file: a person may look at it page by page."""
+
 
 async def with_heartbeats(lines: AsyncIterator[Record]) -> AsyncGenerator[Record, None]:
     """The same lines, and a heartbeat whenever none came for ``HEARTBEAT_SECONDS``, but never as the first."""
@@ -41,6 +44,15 @@ async def with_heartbeats(lines: AsyncIterator[Record]) -> AsyncGenerator[Record
         close = getattr(lines, "aclose", None)
         if close is not None:
             await close()
+
+
+async def write_piece(response: web.StreamResponse, piece: bytes) -> None:
+    """Send bytes, waiting as long as a reader may pause. Raises ConnectionError when the other side has gone."""
+    try:
+        async with asyncio.timeout(PAUSE_SECONDS):
+            await response.write(piece)
+    except TimeoutError:
+        raise ConnectionResetError("the reader does not read") from None
 
 
 async def write_line(response: web.StreamResponse, line: Record) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -45,8 +45,22 @@ class Route:
     answer: Callable[[Asked], Awaitable[Record]]
 
 
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One thing that may be asked, and is answered with bytes as they come: as fast as the asker takes them, no faster.
+
+    ``open`` begins the answer. What it raises before its first bytes becomes an ordinary problem; afterwards the answer
+    breaks off.
+    """
+
+    method: str
+    path: str
+    role: Role
+    open: Callable[[Asked], AsyncGenerator[bytes]]
+
+
 class Panel(Protocol):
     """One capability's face on the control socket."""
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> Sequence[Route | Stream]:
         """What it offers."""

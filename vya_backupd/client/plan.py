@@ -25,11 +25,11 @@ def show(screen: Screen, plan: dict[str, Any]) -> None:
 
 
 def overwritten(plan: dict[str, Any], request: dict[str, Any]) -> str | None:
-    """The name that has to be typed back: the database that is replaced, or for a whole server its instance."""
-    replaced = [item["target"] for item in plan["restores"] if item.get("overwrite")]
+    """The name that has to be typed back: the database or table that is replaced, or for a whole server its instance."""
+    replaced = [item for item in plan["restores"] if item.get("overwrite")]
     if not replaced:
         return None
-    return str(replaced[0]["instance"] if request["all"] else replaced[0]["database"])
+    return str(replaced[0]["target"]["instance"] if request["all"] else replaced[0]["confirmed_by"])
 
 
 def _row(item: dict[str, Any]) -> tuple[Any, ...]:

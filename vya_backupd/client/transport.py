@@ -22,6 +22,8 @@ ANSWER_SECONDS = 30.0
 PATIENT_SECONDS = 180.0
 """How long an answer may take that makes the daemon talk to database servers, or the pause between two watch lines."""
 
+_PIECE = 1 << 20
+
 Query = dict[str, str | int | None]
 
 
@@ -63,6 +65,14 @@ class ControlClient:
             if answer.status >= 400:
                 raise _refusal(answer.status, data)
             return data.decode("utf-8", "replace"), answer.headers.get("Content-Type", "text/plain")
+
+    def stream(self, path: str, body: dict[str, Any]) -> Iterator[bytes]:
+        """The bytes of an answer as they come. Raises as ``get``, also when the answer breaks off."""
+        with self._answer("POST", path, body, PATIENT_SECONDS, {}) as answer:
+            if answer.status >= 400:
+                raise _refusal(answer.status, answer.read())
+            while piece := answer.read(_PIECE):
+                yield piece
 
     def health(self) -> tuple[bool, dict[str, Any]]:
         """The health record, and whether it says healthy: 503 is an answer here, not a failure."""

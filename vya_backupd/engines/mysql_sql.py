@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from vya_backupd.errors import UsageError
 from vya_backupd.model.instance import EngineKind
@@ -96,3 +96,29 @@ def is_marked(database: str, table: str) -> str:
     """1 or 0."""
     here = f"TABLE_SCHEMA = {literal(database)} AND TABLE_NAME = {literal(table)}"
     return f"SELECT COUNT(*) FROM information_schema.TABLES WHERE {here}"
+
+
+def tables_of(database: str) -> str:
+    """Name and kind of each table, view and sequence of a database."""
+    return f"SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = {literal(database)}"
+
+
+def count_rows(database: str, table: str) -> str:
+    """One row, one column: how many rows a table has."""
+    return f"SELECT COUNT(*) FROM {quote(database)}.{quote(table)}"
+
+
+def has_rows(database: str, table: str) -> str:
+    """1 or 0."""
+    return f"SELECT COUNT(*) FROM (SELECT 1 FROM {quote(database)}.{quote(table)} LIMIT 1) found"
+
+
+def outside_references(database: str, tables: Sequence[str]) -> str:
+    """Database and name of each table outside of these whose foreign keys point to one of them."""
+    listed = ", ".join(literal(table) for table in tables)
+    here = f"CONSTRAINT_SCHEMA = {literal(database)} AND TABLE_NAME IN ({listed})"
+    return (
+        "SELECT DISTINCT CONSTRAINT_SCHEMA, TABLE_NAME FROM information_schema.REFERENTIAL_CONSTRAINTS"
+        f" WHERE UNIQUE_CONSTRAINT_SCHEMA = {literal(database)} AND REFERENCED_TABLE_NAME IN ({listed})"
+        f" AND NOT ({here}) ORDER BY 1, 2"
+    )

@@ -13,7 +13,7 @@ kept in the plan's undo alone: write the plan down before its first step.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vya_backupd.engines.mysql_events import enabled
@@ -92,6 +92,36 @@ def swap(
     return SwapPlan(aside, tuple(steps), cleanup)
 
 
+def exchange_tables(
+    original: DatabaseContent, restored: DatabaseContent, aside: str, names: Mapping[str, str]
+) -> SwapPlan:
+    """Single tables, with their triggers, from ``restored`` to their places in ``original``, by the names that they get.
+
+    ``original`` knows no more than the tables that give way. Triggers of a table that gets another name stay behind:
+    their own text names the table.
+    """
+    followers = replace(restored, objects=tuple(restored.of("TRIGGER")) if _keep_names(names) else ())
+    moves = [(original.name, table, aside, table) for table in original.tables]
+    moves += [(restored.name, table, original.name, names[table]) for table in restored.tables]
+    steps = [
+        *(
+            [SwapStep(f"create {aside}", f"CREATE DATABASE {quote(aside)} {_charset(original)}")]
+            if original.tables
+            else []
+        ),
+        *(_drop(original.name, trigger) for trigger in reversed(original.of("TRIGGER"))),
+        *(_drop(restored.name, trigger) for trigger in restored.of("TRIGGER")),
+        SwapStep("exchange tables", _renamed(moves), _renamed([move[2:] + move[:2] for move in reversed(moves)])),
+        *(_create(original.name, trigger) for trigger in followers.of("TRIGGER")),
+    ]
+    cleanup = tuple(f"DROP DATABASE IF EXISTS {quote(name)}" for name in (restored.name, aside))
+    return SwapPlan(aside, tuple(steps), cleanup)
+
+
+def _keep_names(names: Mapping[str, str]) -> bool:
+    return all(old == new for old, new in names.items())
+
+
 def _leave(original: DatabaseContent) -> Iterator[SwapStep]:
     name = original.name
     yield from (_drop(name, event) for event in original.of("EVENT"))
@@ -129,7 +159,11 @@ def _rename(original: DatabaseContent, restored: DatabaseContent, aside: str) ->
 
 
 def _moved(moves: Sequence[tuple[str, str, str]]) -> str:
-    parts = (f"{quote(old)}.{quote(table)} TO {quote(new)}.{quote(table)}" for old, table, new in moves)
+    return _renamed([(old, table, new, table) for old, table, new in moves])
+
+
+def _renamed(moves: Sequence[tuple[str, str, str, str]]) -> str:
+    parts = (f"{quote(a)}.{quote(old)} TO {quote(b)}.{quote(new)}" for a, old, b, new in moves)
     return "RENAME TABLE " + ", ".join(parts)
 
 

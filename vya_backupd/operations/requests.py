@@ -88,7 +88,8 @@ class BackupRequest(_Request):
 class RestoreRequest(_Request):
     """What to restore (``backup_id``, ``file``, or the newest of ``instance`` and ``database``) and where to.
 
-    ``datetime``: ISO 8601 with an offset, or without one in the scheduling time zone.
+    ``datetime``: ISO 8601 with an offset, or without one in the scheduling time zone. ``tables``: these alone, whole or
+    in part; ``target_table`` is another name for the one.
     """
 
     instance: str | None = None
@@ -107,6 +108,12 @@ class RestoreRequest(_Request):
     disconnect: bool = False
     enable_events: bool = False
     sessions: int | None = None
+    tables: tuple[str, ...] | None = None
+    target_table: str | None = None
+    schema_only: bool = False
+    data_only: bool = False
+    no_indexes: bool = False
+    append: bool = False
 
     @classmethod
     def parse(cls, record: dict[str, Any]) -> Self:
@@ -130,7 +137,39 @@ class RestoreRequest(_Request):
             raise UsageError("name a database, or all", hint="see 'vyactl restore --list'")
         if by_name and request.latest == (request.datetime is not None):
             raise UsageError("say which backup: either the latest, or the newest before a datetime")
+        _check_tables(request)
         return request
+
+
+def _check_tables(request: RestoreRequest) -> None:
+    """What is said of tables must go together."""
+    parts = {
+        "--target-table": request.target_table is not None,
+        "--schema-only": request.schema_only,
+        "--data-only": request.data_only,
+        "--no-indexes": request.no_indexes,
+        "--append": request.append,
+    }
+    given = [name for name, is_given in parts.items() if is_given]
+    if not request.tables:
+        if given:
+            raise UsageError(f"{' and '.join(given)} need a table", hint="Name it with --table.")
+        return
+    if request.all or request.globals:
+        raise UsageError("tables are taken from one database: leave out --all and --globals")
+    wrong = [
+        ("--schema-only", "--data-only", request.schema_only and request.data_only),
+        ("--data-only", "--no-indexes", request.data_only and request.no_indexes),
+        ("--data-only", "--overwrite", request.data_only and request.overwrite),
+        ("--data-only", "--target-table", request.data_only and request.target_table is not None),
+    ]
+    for one, other, is_given in wrong:
+        if is_given:
+            raise UsageError(f"{one} and {other} exclude each other")
+    if request.append and not request.data_only:
+        raise UsageError("--append adds rows to a table that is there: it needs --data-only")
+    if request.target_table is not None and len(request.tables) > 1:
+        raise UsageError("--target-table is the name of one table, several are to be restored")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,27 +8,22 @@ replaces a database, exchange the two. Until that exchange nothing of the origin
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 from vya_backupd.errors import TargetError, UsageError, VyaError
-from vya_backupd.model.backup import GLOBALS_NAME, BackupType, StoredBackup
+from vya_backupd.model.backup import GLOBALS_NAME, BackupType
 from vya_backupd.model.instance import Instance
 from vya_backupd.model.operation import State
 from vya_backupd.operations.leftovers import Leftovers
+from vya_backupd.operations.partial import PartialRestorer, plan_tables
 from vya_backupd.operations.requests import RestoreRequest
 from vya_backupd.operations.restoring import Restorer
 from vya_backupd.operations.restoring_globals import GlobalsRestorer
 from vya_backupd.operations.site import Site
 from vya_backupd.operations.sources import (
     Source,
-    backup_by_id,
     in_use,
-    moment_of,
-    newest,
-    source_of,
-    source_of_file,
-    whole_instance,
+    sources_of,
 )
 from vya_backupd.operations.targets import RestorePlan, plan_one
 from vya_backupd.operations.verify import verify_source
@@ -58,27 +53,29 @@ class RestoreHandler:
             VyaError: it would be refused.
         """
         parsed = RestoreRequest.parse(request)
-        sources = await self._sources(parsed)
-        if parsed.dry_run:
+        sources = await sources_of(self._site, parsed)
+        if parsed.dry_run and not parsed.tables:
             return {
                 "dry_run": True,
                 "restores": [{"file": str(source.path), "size_bytes": source.size_bytes} for source in sources],
             }
         plans = [await self._plan_one(source, parsed) for source in sources]
         return {
-            "dry_run": False,
+            "dry_run": parsed.dry_run,
             "restores": [plan.to_json() for plan in plans],
         }
 
     async def run(self, work: Work) -> dict[str, Any]:
         """See the module's text."""
         request = RestoreRequest.parse(work.operation.request)
-        sources = await self._sources(request)
-        if request.dry_run:
+        sources = await sources_of(self._site, request)
+        if request.dry_run and not request.tables:
             return await self._dry_run(work, sources)
         plans = [await self._plan_one(source, request) for source in sources]
         for plan in plans:
             _require_confirmation(plan, request)
+        if request.dry_run:
+            return await self._dry_run_of_tables(work, plans)
         await work.plan_steps([plan.target.where for plan in plans])
         return {"restored": await self._restore_all(work, plans, request)}
 
@@ -113,24 +110,23 @@ class RestoreHandler:
                 await work.step_finished(*where, State.FAILED, error=error.at(*where))
         return {"dry_run": True}
 
-    # choosing
+    async def _dry_run_of_tables(self, work: Work, plans: list[RestorePlan]) -> dict[str, Any]:
+        """Validate what would be read; the servers were only looked at."""
+        await work.plan_steps([plan.target.where for plan in plans])
+        for plan in plans:
+            if plan.tables is None:
+                continue
+            await work.step_started(*plan.target.where)
+            try:
+                with in_use(self._site, plan.source):
+                    await PartialRestorer(self._site, work, plan, plan.tables).verify()
+                detail = {"dry_run": True, "file": str(plan.source.path), "read_bytes": plan.tables.read_bytes}
+                await work.step_finished(*plan.target.where, State.SUCCEEDED, detail=detail)
+            except VyaError as error:
+                await work.step_finished(*plan.target.where, State.FAILED, error=error.at(*plan.target.where))
+        return {"dry_run": True}
 
-    async def _sources(self, request: RestoreRequest) -> list[Source]:
-        site = self._site
-        if request.file is not None:
-            return [await source_of_file(site, Path(request.file))]
-        if request.backup_id is not None:
-            return [await source_of(site, await backup_by_id(site, request.backup_id))]
-        before = moment_of(site, request)
-        chosen: list[StoredBackup] = []
-        if request.all:
-            chosen = await whole_instance(site, str(request.instance), before, globals_too=request.globals)
-        else:
-            if request.globals:
-                chosen.append(await newest(site, str(request.instance), GLOBALS_NAME, before))
-            if request.database:
-                chosen.append(await newest(site, str(request.instance), request.database, before))
-        return [await source_of(site, stored) for stored in chosen]
+    # choosing
 
     async def _plan_one(self, source: Source, request: RestoreRequest) -> RestorePlan:
         site, facts = self._site, source.facts
@@ -147,6 +143,8 @@ class RestoreHandler:
             raise UsageError(
                 "a foreign file does not say what it is: name a target database", hint="--target-database NAME"
             )
+        if request.tables:
+            return await plan_tables(site, source, self._instance(instance_id), database, request)
         return await plan_one(site, source, self._instance(instance_id), database, request)
 
     def _instance(self, instance_id: str) -> Instance:
@@ -163,7 +161,7 @@ class _Run:
         facts = plan.source.facts
         self.is_globals = facts is not None and facts.type is BackupType.GLOBALS
         self._globals = GlobalsRestorer(site, work, plan)
-        self._restorer = self._globals if self.is_globals else Restorer(site, work, plan, request)
+        self._restorer = self._globals if self.is_globals else _restorer(site, work, plan, request)
         self._began = time.monotonic()
         self._detail: dict[str, Any] = {}
 
@@ -173,7 +171,10 @@ class _Run:
         await self._work.step_started(*where)
         try:
             with in_use(self._site, self._plan.source):
-                await verify_source(self._site, self._work, self._plan.source, where, to_restore=True)
+                if isinstance(self._restorer, PartialRestorer):
+                    await self._restorer.verify()
+                else:
+                    await verify_source(self._site, self._work, self._plan.source, where, to_restore=True)
                 self._detail = await self._restorer.run()
         except VyaError as error:
             await self._fail(error)
@@ -203,16 +204,22 @@ class _Run:
         await self._work.step_finished(*where, State.FAILED, error=error.at(*where))
 
 
+def _restorer(site: Site, work: Work, plan: RestorePlan, request: RestoreRequest) -> Restorer | PartialRestorer:
+    if plan.tables is not None:
+        return PartialRestorer(site, work, plan, plan.tables)
+    return Restorer(site, work, plan, request)
+
+
 def _origin(source: Source) -> tuple[str, str]:
     return (source.facts.instance, source.facts.database) if source.facts else ("(file)", source.path.name)
 
 
 def _require_confirmation(plan: RestorePlan, request: RestoreRequest) -> None:
     """Overwriting needs the target's name in the request; for a whole server, the instance's."""
-    expected = plan.target.instance.id if request.all else plan.target.database
-    if plan.overwrite and request.confirmed_target != expected:
+    expected = plan.target.instance.id if request.all else plan.confirmed_by
+    if plan.overwrite and not request.dry_run and request.confirmed_target != expected:
         raise TargetError(
-            f"replacing {plan.target.database!r} on {plan.target.instance.id} was not confirmed by its name",
+            f"replacing {plan.confirmed_by!r} on {plan.target.instance.id} was not confirmed by its name",
             code="target_not_empty",
             hint=f"Confirm with the name {expected!r}.",
             instance=plan.target.instance.id,

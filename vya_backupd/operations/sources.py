@@ -68,6 +68,28 @@ async def source_of_file(site: Site, path: Path) -> Source:
     return Source(resolved)
 
 
+async def sources_of(site: Site, request: RestoreRequest) -> list[Source]:
+    """The files that a request means, globals first.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    if request.file is not None:
+        return [await source_of_file(site, Path(request.file))]
+    if request.backup_id is not None:
+        return [await source_of(site, await backup_by_id(site, request.backup_id))]
+    before = moment_of(site, request)
+    chosen: list[StoredBackup] = []
+    if request.all:
+        chosen = await whole_instance(site, str(request.instance), before, globals_too=request.globals)
+    else:
+        if request.globals:
+            chosen.append(await newest(site, str(request.instance), GLOBALS_NAME, before))
+        if request.database:
+            chosen.append(await newest(site, str(request.instance), request.database, before))
+    return [await source_of(site, stored) for stored in chosen]
+
+
 async def backup_by_id(site: Site, backup_id: str) -> StoredBackup:
     """The backup of this id. Raises NotFoundError ``unknown_backup``."""
     stored = await site.catalog.backups.get(backup_id)

@@ -38,13 +38,17 @@ class Exchange:
         self._notebook = notebook
         self._script = site.config.application.state_dir / f"undo-{notebook.now.operation}.sql"
 
-    async def run(self, *, disconnect: bool, enable_events: Collection[str] = ()) -> list[str]:
+    async def run(
+        self, *, disconnect: bool, enable_events: Collection[str] = (), plan: SwapPlan | None = None
+    ) -> list[str]:
         """Do it. ``enable_events``: events (MySQL, MariaDB) that run from then on. Returns notes for the operator.
+
+        ``plan``: what to do instead of exchanging the whole databases.
 
         Raises:
             TargetError: sessions are connected (``target_in_use``), or a step failed and was undone (``swap_refused``).
         """
-        plan = await self._plan(disconnect=disconnect, enable_events=enable_events)
+        plan = plan or await self._plan(disconnect=disconnect, enable_events=enable_events)
         with self._written_down(plan):
             faults.point("restore.swap_begun")
             # A cancellation must not stop half-way: the steps are short, and they end by themselves.

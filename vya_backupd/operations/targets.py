@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from vya_backupd.engines.base import Engine
 from vya_backupd.engines.postgresql import PostgreSQL
 from vya_backupd.engines.registry import engine_for
 from vya_backupd.engines.tools import Toolset
 from vya_backupd.errors import TargetError, UsageError
-from vya_backupd.model.backup import GLOBALS_NAME, BackupType, Proof
+from vya_backupd.model.backup import GLOBALS_NAME, BackupType, Extent, Proof
 from vya_backupd.model.instance import SYSTEM_DATABASES, Instance, ServerFacts
+from vya_backupd.operations.belongings import Notebook
 from vya_backupd.operations.requests import RestoreRequest
 from vya_backupd.operations.site import Site
 from vya_backupd.operations.sources import Source
@@ -36,15 +38,72 @@ class Target:
         return self.instance.id, self.database
 
 
+class TablesJob(Protocol):
+    """How single tables get into a database of one kind. What it needs to know is decided already."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What is left out, and why."""
+
+    @property
+    def extents(self) -> tuple[Extent, ...]:
+        """The parts of the file with everything that is fed and not read yet."""
+
+    async def run(
+        self, operation: str, notebook: Notebook, database: str, tell: Callable[[str, int], None]
+    ) -> list[str]:
+        """Make the tables in this database, wholly or not at all. Returns notes.
+
+        Raises:
+            VyaError: the first failure; the database is as it was.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class TablesPlan:
+    """The part of a plan that is about single tables.
+
+    ``places``: where each goes, by its name in the backup. ``replaced`` are those that give way. ``read_bytes`` are
+    the bytes of the file that will be read, ``raw_bytes`` what they hold of the rows.
+    """
+
+    places: Mapping[str, str]
+    replaced: tuple[str, ...]
+    extents: tuple[Extent, ...]
+    read_bytes: int
+    raw_bytes: int
+    rows: int | None
+    job: TablesJob
+
+    def to_json(self, file_bytes: int) -> dict[str, Any]:
+        """What a client shows of it."""
+        return {
+            "tables": [
+                {"name": name, "target": place, "exists": place in self.replaced} for name, place in self.places.items()
+            ],
+            "read_bytes": self.read_bytes,
+            "file_bytes": file_bytes,
+            "raw_size_bytes": self.raw_bytes,
+            "rows": self.rows,
+        }
+
+
 @dataclass(frozen=True, slots=True)
 class RestorePlan:
-    """One database's restore: from, to, in which actions, and with which doubts."""
+    """One database's restore, or that of single tables: from, to, in which actions, and with which doubts."""
 
     source: Source
     target: Target
     overwrite: bool
     actions: tuple[str, ...]
     warnings: tuple[str, ...]
+    tables: TablesPlan | None = None
+
+    @property
+    def confirmed_by(self) -> str:
+        """The name that has to be given before something is replaced: the table's where it is one, or the database's."""
+        replaced = self.tables.replaced if self.tables else ()
+        return replaced[0] if len(replaced) == 1 else self.target.database
 
     def to_json(self) -> dict[str, Any]:
         """What a client shows before it asks for confirmation."""
@@ -65,6 +124,8 @@ class RestorePlan:
                 "objects": target.objects,
             },
             "overwrite": self.overwrite,
+            "confirmed_by": self.confirmed_by,
+            "parts": self.tables.to_json(self.source.size_bytes) if self.tables else None,
             "actions": list(self.actions),
             "warnings": list(self.warnings),
         }
@@ -98,7 +159,7 @@ async def plan_one(
     """
     target = await look_at(site, instance, database)
     is_globals = source.facts is not None and source.facts.type is BackupType.GLOBALS
-    _refuse_unsuitable(source, target, is_globals=is_globals)
+    refuse_unsuitable(source, target, is_globals=is_globals)
     await refuse_lacking(site, source, target, with_globals=request.globals)
     taken = target.objects > 0
     if taken and not request.overwrite:
@@ -163,7 +224,8 @@ async def _refuse_irreplaceable(site: Site, target: Target) -> None:
         )
 
 
-def _refuse_unsuitable(source: Source, target: Target, *, is_globals: bool) -> None:
+def refuse_unsuitable(source: Source, target: Target, *, is_globals: bool) -> None:
+    """What can never go there: another engine's backup, or anything into a system database. Raises VyaError."""
     facts, instance = source.facts, target.instance
     if facts is not None and facts.engine is not instance.kind:
         raise TargetError(

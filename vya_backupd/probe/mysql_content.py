@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from vya_backupd.engines.mysql_neutral import OwnName
 from vya_backupd.engines.mysql_sql import literal, quote
@@ -28,13 +28,7 @@ async def content(session: Session, name: str) -> DatabaseContent:
     tables = await session.rows(
         "SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = :name ORDER BY 1", name=name
     )
-    character_set, collation = (
-        await session.rows(
-            "SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA"
-            " WHERE SCHEMA_NAME = :name",
-            name=name,
-        )
-    )[0]
+    character_set, collation = await _charset(session, name)
     outsiders = await session.rows(
         "SELECT DISTINCT CONSTRAINT_SCHEMA, TABLE_NAME FROM information_schema.REFERENTIAL_CONSTRAINTS"
         " WHERE UNIQUE_CONSTRAINT_SCHEMA = :name AND CONSTRAINT_SCHEMA <> :name ORDER BY 1, 2",
@@ -47,11 +41,34 @@ async def content(session: Session, name: str) -> DatabaseContent:
             *[await _view(session, name, str(table)) for table, kind in tables if kind == "VIEW"],
             *await _stored(session, name),
         ),
-        character_set=str(character_set),
-        collation=str(collation),
+        character_set=character_set,
+        collation=collation,
         outsiders=tuple(f"{schema}.{table}" for schema, table in outsiders),
         defaults=await _defaults(session, name),
     )
+
+
+async def tables_content(session: Session, name: str, tables: Collection[str]) -> DatabaseContent:
+    """Some tables of a database with their triggers, as ``content`` gives all of it. Raises as that does."""
+    character_set, collation = await _charset(session, name)
+    rows = await session.rows(
+        "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = :db"
+        " ORDER BY EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_ORDER",
+        db=name,
+    )
+    triggers = [await _shown(session, "TRIGGER", str(trigger)) for trigger, table in rows if table in tables]
+    return DatabaseContent(name, tuple(tables), tuple(triggers), character_set, collation)
+
+
+async def _charset(session: Session, name: str) -> tuple[str, str]:
+    row = (
+        await session.rows(
+            "SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA"
+            " WHERE SCHEMA_NAME = :name",
+            name=name,
+        )
+    )[0]
+    return str(row[0]), str(row[1])
 
 
 async def _defaults(session: Session, database: str) -> tuple[SequenceDefault, ...]:

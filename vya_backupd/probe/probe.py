@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from vya_backupd.model.instance import DatabaseFacts, EngineKind, Instance, Serv
 from vya_backupd.policy import dump_plan_mysql
 from vya_backupd.probe import mysql_content, mysql_family, mysql_lock, mysql_sizes, postgresql
 from vya_backupd.probe.connect import Row, Session, session
+from vya_backupd.probe.postgresql_snapshot import Leader
 
 _ENTRANCES = ("postgres", "template1")
 """Databases of PostgreSQL to connect to when any will do: the first may have been dropped."""
@@ -131,10 +132,21 @@ class Probe:
         async with self._entrance(instance, "listing roles and extensions") as each:
             return await postgresql.missing(each, properties)
 
+    @asynccontextmanager
+    async def leader(self, instance: Instance, database: str) -> AsyncIterator[Leader]:
+        """A session of PostgreSQL that leads a dump, for as long as the context lasts."""
+        async with session(instance, database, "holding the snapshot of the dump") as each:
+            yield Leader(each)
+
     async def content(self, instance: Instance, database: str) -> DatabaseContent:
         """What a database of MySQL or MariaDB is made of: both sides of ``mysql_swap.swap``."""
         async with session(instance, database, "reading the database's objects") as each:
             return await mysql_content.content(each, database)
+
+    async def tables_content(self, instance: Instance, database: str, tables: Collection[str]) -> DatabaseContent:
+        """The same of some tables alone, with their triggers."""
+        async with session(instance, database, "reading the tables' triggers") as each:
+            return await mysql_content.tables_content(each, database, tables)
 
     @asynccontextmanager
     async def _entrance(self, instance: Instance, what: str, database: str | None = None) -> AsyncIterator[Session]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from vya_backupd.client import plan, shown
-from vya_backupd.client.command import command
+from vya_backupd.client.command import command, names
 from vya_backupd.client.commands.backups import list_backups
 from vya_backupd.client.session import Session
 from vya_backupd.client.transport import PATIENT_SECONDS, ControlClient
@@ -38,6 +38,22 @@ Moment = Annotated[
 ]
 
 
+Tables = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--table",
+        "-t",
+        metavar="NAME",
+        help="This table alone, as NAME or SCHEMA.NAME; several with commas, or repeat the option.",
+    ),
+]
+SchemaOnly = Annotated[bool, typer.Option("--schema-only", help="With --table: without its rows.")]
+DataOnly = Annotated[bool, typer.Option("--data-only", help="With --table: the rows alone.")]
+NoIndexes = Annotated[
+    bool, typer.Option("--no-indexes", help="With --table: without indexes and foreign keys (PostgreSQL: and keys).")
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to the program."""
     command(
@@ -49,6 +65,7 @@ def register(app: typer.Typer) -> None:
             'vyactl restore --instance prod-pg --database shop --datetime "2026-01-09 10:00:00" --overwrite',
             "vyactl restore --instance prod-pg --all --globals --target-instance new-pg",
             "vyactl restore --file /srv/old/shop.sql.gz --target-instance new-pg --target-database shop",
+            "vyactl restore --instance prod-pg --database shop --latest --table public.orders --target-table orders_old",
             "vyactl restore --interactive",
         ),
         exits=(3, 4, 5, 6, 78, 130),
@@ -107,6 +124,16 @@ def restore(
             "--sessions", min=1, max=64, metavar="N", help="Sessions that restore one database at the same time."
         ),
     ] = None,
+    tables: Tables = None,
+    target_table: Annotated[
+        str | None, typer.Option("--target-table", metavar="NAME", help="Another name for the one --table.")
+    ] = None,
+    schema_only: SchemaOnly = False,
+    data_only: DataOnly = False,
+    no_indexes: NoIndexes = False,
+    append: Annotated[
+        bool, typer.Option("--append", help="With --data-only: into a table that has rows, beside them.")
+    ] = False,
 ) -> int:
     """Restore a database, a file or a whole server.
 
@@ -114,6 +141,11 @@ def restore(
     --overwrite is given; then the database is restored beside the original and swapped in at the end, so that a
     failure leaves the original as it was. What will happen is shown first. --overwrite asks for the target's name
     typed back, unless --yes; without a terminal it needs --yes.
+
+    --table restores single tables, with what belongs to them: partitions, sequences of columns, indexes, keys, triggers,
+    rights, comments. Only the bytes of these tables are read and verified. A table that exists is left alone; --overwrite
+    replaces it in one step when its successor is whole, --target-table gives the restored one another name, and
+    --data-only puts the rows into it when it has none.
     """
     if list_:
         return list_backups(session, instance, database, None)
@@ -121,7 +153,7 @@ def restore(
         "instance": instance,
         "database": database,
         "latest": latest,
-        "datetime": _iso(moment),
+        "datetime": iso(moment),
         "file": str(Path(file).absolute()) if file else None,
         "backup_id": backup,
         "target_instance": target_instance,
@@ -134,6 +166,12 @@ def restore(
         "disconnect": disconnect,
         "enable_events": enable_events,
         "sessions": sessions,
+        "tables": names(tables),
+        "target_table": target_table,
+        "schema_only": schema_only,
+        "data_only": data_only,
+        "no_indexes": no_indexes,
+        "append": append,
     }
     return _run(session, request, interactive=interactive, yes=yes)
 
@@ -150,7 +188,9 @@ def _run(session: Session, request: dict[str, Any], *, interactive: bool, yes: b
             from vya_backupd.client.interactive import choose
 
             choose(session, client, request)
-        if not request["dry_run"]:
+        if request["dry_run"] and request.get("tables"):
+            plan.show(session.screen, client.post("/v1/restore/plan", request, timeout=PATIENT_SECONDS)["plan"])
+        elif not request["dry_run"]:
             _confirm(session, client, request, yes=yes, interactive=interactive)
         return submit(session, client, "restore", request, verbose=bool(request["dry_run"]))
 
@@ -216,7 +256,7 @@ def _check_all(request: dict[str, Any], sources: list[str]) -> None:
         raise UsageError("--all takes every database under its own name", hint="Leave the database options out.")
 
 
-def _iso(text: str | None) -> str | None:
+def iso(text: str | None) -> str | None:
     """The time as ISO 8601, with an offset only where one was given. Raises UsageError."""
     if text is None:
         return None
