@@ -12,15 +12,12 @@ import asyncio
 import contextlib
 
 from vya_backupd.engines import mysql_sessions
-from vya_backupd.errors import ToolError, VyaError
-from vya_backupd.operations.feeding import Fed, Feeding, raise_if_failed
+from vya_backupd.errors import VyaError
+from vya_backupd.operations.feeding import Fed, Feeding
+from vya_backupd.operations.feeding_lanes import run_clients
 from vya_backupd.operations.feeding_mysql_jobs import MysqlJobs
-from vya_backupd.pipeline.board import Board
-from vya_backupd.pipeline.client_session import ClientSession, SessionGoneError
 from vya_backupd.pipeline.files import open_source
-from vya_backupd.pipeline.lanes import run_lanes
 from vya_backupd.pipeline.stop import Stop, run_in_thread
-from vya_backupd.process import Process
 
 
 class MysqlFeeder:
@@ -39,34 +36,20 @@ class MysqlFeeder:
             except BaseException:
                 await asyncio.shield(asyncio.ensure_future(_end_sessions(feeding)))
                 raise
-        return Fed(jobs.fed, self._sessions)
+        return Fed(jobs.raw_size, self._sessions)
 
     async def _run(self, feeding: Feeding, jobs: MysqlJobs) -> None:
-        target, stop = feeding.target, Stop()
+        target = feeding.target
         command = target.engine.client_command(target.instance, feeding.database, target.tools, target.server)
         opening = jobs.opening(mysql_sessions.opening(target.instance.kind))
-        async with contextlib.AsyncExitStack() as clients:
-            running: dict[ClientSession, Process] = {}
-            for _ in range(self._sessions):
-                starting = feeding.site.spawner.start(mysql_sessions.answering(command), stdin="pipe", stdout="pipe")
-                process = await clients.enter_async_context(starting)
-                running[_session(process, stop)] = process
-            try:
-                await run_lanes(list(running), Board(jobs.batches()), stop, opening)
-            except SessionGoneError as gone:
-                process = running[gone.session]
-                await raise_if_failed(process, target)
-                raise ToolError(f"{process.name} stopped reading before the end of the dump") from gone
-            for process in running.values():
-                process.close_stdin()
-            for process in running.values():
-                await raise_if_failed(process, target)
-
-
-def _session(process: Process, stop: Stop) -> ClientSession:
-    if process.stdin_fd is None or process.stdout_fd is None:
-        raise ToolError(f"{process.name} has no pipes", code="internal")
-    return ClientSession(process.stdin_fd, process.stdout_fd, stop, mysql_sessions.mark)
+        await run_clients(
+            feeding,
+            mysql_sessions.answering(command),
+            self._sessions,
+            jobs.batches(),
+            opening,
+            mysql_sessions.mark,
+        )
 
 
 async def _end_sessions(feeding: Feeding) -> None:

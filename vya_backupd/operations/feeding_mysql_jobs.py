@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 
 from vya_backupd.dumpfile.reader import Walk
@@ -10,6 +9,7 @@ from vya_backupd.engines import mysql_sessions
 from vya_backupd.engines.cut_mysql import TableText, folded, table_text, unquoted
 from vya_backupd.model.backup import Section
 from vya_backupd.operations.feeding import Feeding
+from vya_backupd.operations.feeding_lanes import Progress
 from vya_backupd.pipeline.board import Batch, Job
 from vya_backupd.pipeline.files import FileSource
 from vya_backupd.pipeline.restore import Rewrite, texts
@@ -22,18 +22,22 @@ _FIRST = 1 << 60
 
 
 class MysqlJobs:
-    """The jobs of one file. ``fed`` counts the bytes of dump that were handed out."""
+    """The jobs of one file."""
 
     def __init__(self, source: FileSource, feeding: Feeding) -> None:
         self._source = source
         self._feeding = feeding
-        self._reader = UnitReader(source, feeding.site.pool, self._count)
+        self._progress = Progress(feeding.tell)
+        self._reader = UnitReader(source, feeding.site.pool, self._progress.add)
         self._survey = Survey()
         self._keys: dict[str, tuple[bytes, ...]] = {}
         self._gone: set[str] = set()
         self._foreign: list[bytes] = []
-        self._counting = threading.Lock()
-        self.fed = 0
+
+    @property
+    def raw_size(self) -> int:
+        """Bytes of dump in the file."""
+        return sum(self._survey.raw_sizes.values())
 
     def read(self) -> None:
         """Learn what the file holds, and which tables can get their keys later.
@@ -45,7 +49,7 @@ class MysqlJobs:
         large = {units.name for units in self._survey.data.values() if units.raw_size >= _LATE_KEYS_FROM}
         if not large:
             return
-        for text in self._texts(Section.SCHEMA):
+        for text in self._section(Section.SCHEMA):
             table = table_text(text)
             if table is not None and table.late and unquoted(table.name) in large:
                 self._keys[unquoted(table.name)] = table.thinned().keys
@@ -109,15 +113,14 @@ class MysqlJobs:
         yield from self._texts(Section.FOOTER)
 
     def _texts(self, section: Section, rewrite: Rewrite | None = None) -> Iterator[bytes]:
-        """All of a section, in the order of the file."""
+        """All of a section, in the order of the file, on its way to the server."""
+        for text in self._section(section, rewrite):
+            yield text
+            self._progress.add(len(text))
+
+    def _section(self, section: Section, rewrite: Rewrite | None = None) -> Iterator[bytes]:
         for text, _ in texts(self._source, self._feeding.site.pool, Walk(), frozenset({section}), rewrite):
             yield text
-
-    def _count(self, raw_size: int) -> None:
-        with self._counting:
-            self.fed += raw_size
-            fed = self.fed
-        self._feeding.tell("restoring", fed)
 
 
 def _one(group: str, body: Callable[[], Iterator[bytes]], after: frozenset[str]) -> Batch:
