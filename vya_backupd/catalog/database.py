@@ -3,6 +3,9 @@
 Writers of this process take turns at a lock, so that SQLite is asked for one write transaction at a time; a writer of
 another process is waited for (``busy_timeout``), then tried again. Readers see one state each and wait for nobody: the
 write-ahead log lets them. Every commit is on disk when it returns (``synchronous = FULL``).
+
+SQLite is worked with in threads (``threaded``), a database server over SQLAlchemy's asyncio engine. Whoever asks sees
+no difference.
 """
 
 from __future__ import annotations
@@ -19,11 +22,13 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from vya_backupd.catalog.failures import damaged, telling
+from vya_backupd.catalog.threaded import ThreadedSqlite
 from vya_backupd.errors import StorageError
 
 _T = TypeVar("_T")
 _ATTEMPTS = 5
 _WRITES = "vya_writes"
+_TRIAL = sa.text("UPDATE alembic_version SET version_num = version_num")
 _PRAGMAS = (
     "PRAGMA busy_timeout = 5000",
     "PRAGMA journal_mode = WAL",
@@ -41,7 +46,7 @@ class Database:
         file = self._url.database
         self.path = Path(file) if self._is_sqlite and file and file != ":memory:" else None
         self.name = str(self.path or self._url.render_as_string(hide_password=True))
-        self._engine: AsyncEngine | None = None
+        self._engine: AsyncEngine | ThreadedSqlite | None = None
         self._turn = asyncio.Lock()
 
     async def connect(self) -> None:
@@ -53,55 +58,77 @@ class Database:
         """
         if self.path is not None:
             _make_private(self.path)
-        self._engine = create_async_engine(self._url, pool_pre_ping=not self._is_sqlite)
-        if self._is_sqlite:
-            sa.event.listen(self._engine.sync_engine, "connect", _on_sqlite_connect)
-            sa.event.listen(self._engine.sync_engine, "begin", _on_sqlite_begin)
-            await self._check_sqlite()
+        if not self._is_sqlite:
+            self._engine = create_async_engine(self._url, pool_pre_ping=True)
+            return
+        engine = sa.create_engine(self._url.set(drivername="sqlite"))
+        sa.event.listen(engine, "connect", _on_sqlite_connect)
+        sa.event.listen(engine, "begin", _on_sqlite_begin)
+        self._engine = ThreadedSqlite(engine, {_WRITES: True})
+        await self._check_sqlite()
 
     async def close(self) -> None:
         """Close all connections. May be repeated."""
         engine, self._engine = self._engine, None
-        if engine is not None:
+        if isinstance(engine, ThreadedSqlite):
+            await asyncio.to_thread(engine.close)
+        elif engine is not None:
             await engine.dispose()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A connection in a transaction that sees one state of the database."""
         with telling(self.name):
-            async with self._ready().connect() as connection, connection.begin():
-                yield connection
+            engine = self._ready()
+            if isinstance(engine, ThreadedSqlite):
+                async with engine.reading() as connection:
+                    yield connection
+            else:
+                async with engine.connect() as connection, connection.begin():
+                    yield connection
 
-    async def write(self, work: Callable[[AsyncConnection], Awaitable[_T]]) -> _T:
-        """Run ``work`` in a transaction; again when another writer was in the way, so it must bear to be run again."""
+    async def write(
+        self, work: Callable[[AsyncConnection], Awaitable[_T]], committed: Callable[[], None] = lambda: None
+    ) -> _T:
+        """Run ``work`` in a transaction; again when another writer was in the way, so it must bear to be run again.
+
+        It may run in another thread, and must await nothing but the connection. ``committed`` is called in the event
+        loop when it is on disk, also if the caller was cancelled meanwhile.
+        """
         async with self._turn:
             for attempt in range(1, _ATTEMPTS):
                 try:
-                    return await self._write_once(work)
+                    return await self._write_once(work, committed)
                 except StorageError as error:
                     if not error.retryable:
                         raise
                 await asyncio.sleep(random.uniform(0.05, 0.1) * 2**attempt)  # noqa: S311 - not a secret
-            return await self._write_once(work)
+            return await self._write_once(work, committed)
 
     async def prove_writable(self) -> None:
         """Write a row and roll it back. StorageError when that cannot be done."""
         async with self._turn:
             with telling(self.name):
-                async with self._writing().connect() as connection:
+                engine = self._ready()
+                if isinstance(engine, ThreadedSqlite):
+                    await engine.try_to_write(_TRIAL)
+                    return
+                async with engine.connect() as connection:
                     await connection.begin()
-                    await connection.execute(sa.text("UPDATE alembic_version SET version_num = version_num"))
+                    await connection.execute(_TRIAL)
                     await connection.rollback()
 
-    async def _write_once(self, work: Callable[[AsyncConnection], Awaitable[_T]]) -> _T:
+    async def _write_once(self, work: Callable[[AsyncConnection], Awaitable[_T]], committed: Callable[[], None]) -> _T:
         with telling(self.name):
-            async with self._writing().connect() as connection, connection.begin():
-                return await work(connection)
+            engine = self._ready()
+            if isinstance(engine, ThreadedSqlite):
+                return await engine.write(work, committed)
+            async with engine.connect() as connection, connection.begin():
+                answer = await work(connection)
+        committed()
+        return answer
 
-    def _writing(self) -> AsyncEngine:
-        return self._ready().execution_options(**{_WRITES: True})
-
-    def _ready(self) -> AsyncEngine:
+    def _ready(self) -> AsyncEngine | ThreadedSqlite:
         if self._engine is None:
             raise StorageError("the catalog is closed", hint="The daemon is starting or stopping: try again.")
         return self._engine

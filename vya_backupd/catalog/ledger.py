@@ -76,9 +76,7 @@ class Ledger:
                 await _add(connection, count)
             return answer
 
-        answer = await self._database.write(work)
-        self._events.tell(reported)
-        return answer
+        return await self._database.write(work, lambda: self._events.tell(reported))
 
     async def totals(self) -> list[Total]:
         """All stored totals, by name and labels."""
