@@ -19,6 +19,7 @@ from vya_backupd.operations.sources import Source
 from vya_backupd.operations.targets import Target
 from vya_backupd.pipeline.dump import DumpTerms, Stream, dump
 from vya_backupd.pipeline.pool import new_pool
+from vya_backupd.pipeline.throttle import Throttle
 from vya_backupd.testing.servers import PrivateServer
 
 TERMS = DumpTerms(header=samples.facts, now=lambda: samples.MOMENT)
@@ -52,7 +53,8 @@ class FeedingRig(Rig):
     async def restored(self, feeder: Feeder, path: Path, database: str, silencer: EventSilencer | None = None) -> Fed:
         """Feed a file into a new database."""
         await self.create(database, properties={"character_set": "utf8mb4", "collation": "utf8mb4_bin"})
-        site = cast("Site", SimpleNamespace(spawner=self.spawner, pool=self.pool, probe=self.probe))
+        limits = SimpleNamespace(throttle=lambda *_: Throttle(lambda: None))
+        site = cast("Site", SimpleNamespace(spawner=self.spawner, pool=self.pool, probe=self.probe, limits=limits))
         target = Target(self.instance, self.facts, self.tools, self.engine, database, exists=False, objects=0)
         tell = lambda phase, raw: self.told.append((phase, raw))
         return await feeder.feed(Feeding(site, target, database, Source(path), tell, silencer))

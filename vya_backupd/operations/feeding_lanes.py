@@ -13,6 +13,8 @@ from vya_backupd.pipeline.board import Batch, Board
 from vya_backupd.pipeline.client_session import ClientSession, SessionGoneError
 from vya_backupd.pipeline.lanes import run_lanes
 from vya_backupd.pipeline.stop import Stop
+from vya_backupd.pipeline.throttle import Throttle
+from vya_backupd.policy.limits import Flow
 from vya_backupd.process import Process
 
 
@@ -46,12 +48,13 @@ async def run_clients(
         VyaError: the first failure, in its client's own words; no client runs any more.
     """
     board, stop = Board(list(batches)), Stop()
+    throttle = feeding.site.limits.throttle(feeding.target.instance.id, Flow.RESTORE)
     async with contextlib.AsyncExitStack() as clients:
         running: dict[ClientSession, Process] = {}
         for _ in range(sessions):
             starting = feeding.site.spawner.start(command, stdin="pipe", stdout="pipe")
             process = await clients.enter_async_context(starting)
-            running[_session(process, stop, mark)] = process
+            running[_session(process, stop, mark, throttle)] = process
         try:
             await run_lanes(list(running), board, stop, opening)
         except SessionGoneError as gone:
@@ -64,7 +67,7 @@ async def run_clients(
             await raise_if_failed(process, feeding.target)
 
 
-def _session(process: Process, stop: Stop, mark: Callable[[str], bytes]) -> ClientSession:
+def _session(process: Process, stop: Stop, mark: Callable[[str], bytes], throttle: Throttle | None) -> ClientSession:
     if process.stdin_fd is None or process.stdout_fd is None:
         raise ToolError(f"{process.name} has no pipes", code="internal")
-    return ClientSession(process.stdin_fd, process.stdout_fd, stop, mark)
+    return ClientSession(process.stdin_fd, process.stdout_fd, stop, mark, throttle)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 from vya_backupd.pipeline.pipes import ClientGoneError
 from vya_backupd.pipeline.stop import Stop
+from vya_backupd.pipeline.throttle import Throttle
 
 _READ = 1 << 16
 
@@ -25,11 +26,14 @@ class ClientSession:
     """A lane's session (``lanes.LaneSession``) over the pipes of a running client.
 
     ``mark(token)`` is a statement that makes the client print a line with the token in it. Whatever else it prints is
-    read and forgotten. The descriptors stay the caller's to close.
+    read and forgotten. The descriptors stay the caller's to close. A ``throttle`` spreads what is handed over in time.
     """
 
-    def __init__(self, stdin: int, stdout: int, stop: Stop, mark: Callable[[str], bytes]) -> None:
+    def __init__(
+        self, stdin: int, stdout: int, stop: Stop, mark: Callable[[str], bytes], throttle: Throttle | None = None
+    ) -> None:
         self._stdin, self._stdout, self._stop, self._mark = stdin, stdout, stop, mark
+        self._throttle = throttle
         self._secret = secrets.token_hex(8)
         self._count = 0
         self._said = b""
@@ -69,14 +73,22 @@ class ClientSession:
                 self._poll.poll()
                 self._stop.check()
                 self._listen()
-                try:
-                    rest = rest[os.write(self._stdin, rest) :]
-                except BlockingIOError:
-                    continue
-                except BrokenPipeError as error:
-                    raise SessionGoneError(self) from error
+                rest = rest[self._hand_over(rest) :]
         finally:
             self._poll.unregister(self._stdin)
+
+    def _hand_over(self, rest: memoryview) -> int:
+        """Write what the pipe takes now; how much that was."""
+        size = len(rest) if self._throttle is None else self._throttle.piece
+        try:
+            written = os.write(self._stdin, rest[:size])
+        except BlockingIOError:
+            return 0
+        except BrokenPipeError as error:
+            raise SessionGoneError(self) from error
+        if self._throttle is not None:
+            self._throttle.take(written, self._stop)
+        return written
 
     def _listen(self) -> None:
         """Read what was printed: a full pipe would stop the client. Only as much is kept as a token needs."""
