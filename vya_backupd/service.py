@@ -19,6 +19,7 @@ from vya_backupd.api.wire import (
     finished_line,
     format_time,
     is_last,
+    object_records,
     operation_record,
     progress_record,
     result_record,
@@ -38,7 +39,7 @@ from vya_backupd.observe.metrics import Live, Metrics
 from vya_backupd.operations import holds
 from vya_backupd.operations.restore import RestoreHandler
 from vya_backupd.operations.site import Site
-from vya_backupd.operations.sources import backup_by_id
+from vya_backupd.operations.sources import backup_by_id, source_of
 from vya_backupd.policy.health import Reason
 from vya_backupd.status import StatusPage
 from vya_backupd.storage import Usage
@@ -207,7 +208,12 @@ class DaemonService:
 
     async def backup(self, backup_id: str) -> Record:
         """See ``Service``."""
-        return backup_detail(await backup_by_id(self._site, backup_id), self._site.store.base_path)
+        stored = await backup_by_id(self._site, backup_id)
+        record = backup_detail(stored, self._site.store.base_path)
+        with contextlib.suppress(VyaError):  # a manifest that cannot be read now is no reason to show nothing
+            source = await source_of(self._site, stored)
+            record["objects"] = object_records(source.manifest.extents if source.manifest else ())
+        return record
 
     async def hold(self, backup_id: str, note: str, until: datetime | None, actor: str) -> Record:
         """See ``Service``."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vya_backupd.errors import UsageError
-from vya_backupd.model.backup import Hold, StoredBackup
+from vya_backupd.model.backup import Extent, Hold, StoredBackup
 from vya_backupd.model.operation import Operation, OperationKind, Progress, State, Step, is_final
 
 Record = dict[str, Any]
@@ -121,6 +121,31 @@ def backup_detail(stored: StoredBackup, base_path: Path | None = None) -> Record
         "warnings": list(manifest.warnings),
         "hold": hold_record(manifest.hold),
     }
+
+
+def object_records(extents: Iterable[Extent]) -> list[Record]:
+    """What a backup holds, the largest first: each object with its sizes in the file and as text, and rows if counted.
+
+    ``sections`` has the same for each section that the object is in: definition, rows, triggers and the like.
+    """
+    found: dict[str, dict[str, Record]] = {}
+    for extent in extents:
+        section = extent.section.name.lower()
+        part = {"size_bytes": extent.size, "raw_size_bytes": extent.raw_size, "rows": extent.rows, "extents": 1}
+        before = found.setdefault(extent.name, {}).get(section)
+        found[extent.name][section] = part if before is None else _added(before, part)
+    records = [_object_record(name, sections) for name, sections in found.items()]
+    return sorted(records, key=lambda record: (-int(record["raw_size_bytes"]), str(record["name"])))
+
+
+def _object_record(name: str, sections: dict[str, Record]) -> Record:
+    sizes = {key: sum(int(part[key]) for part in sections.values()) for key in ("size_bytes", "raw_size_bytes")}
+    return {"name": name, **sizes, "rows": sections.get("data", {}).get("rows"), "sections": sections}
+
+
+def _added(one: Record, other: Record) -> Record:
+    unknown = one["rows"] is None or other["rows"] is None
+    return {key: None if key == "rows" and unknown else one[key] + other[key] for key in one}
 
 
 _LISTS_OF_RESULTS = {OperationKind.RESTORE: "restored", OperationKind.VERIFY: "verified"}

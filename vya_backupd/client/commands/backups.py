@@ -13,6 +13,7 @@ from vya_backupd.client.session import Session
 from vya_backupd.client.transport import segment
 from vya_backupd.errors import UsageError
 
+_OBJECTS_SHOWN = 30
 BackupId = Annotated[str, typer.Argument(metavar="ID", help="The backup's id, as 'backups list' shows it.")]
 
 
@@ -70,7 +71,11 @@ def list_backups(
 
 
 def show(session: Session, id_: BackupId) -> int:
-    """Show everything about one backup: where it lies, what it holds, how it was made, what is known of it."""
+    """Show everything about one backup: where it lies, what it holds, how it was made, what is known of it.
+
+    OBJECTS are what can be taken out alone (restore --table, extract): tables with their sizes in the file and as text,
+    the largest first. JSON has all of them, section by section.
+    """
     with session.daemon() as client:
         record = client.get(f"/v1/backups/{segment(id_)}")
     _show(session, record)
@@ -132,11 +137,32 @@ def _show(session: Session, record: dict[str, Any]) -> None:
         session.screen.json(record)
         return
     pairs: list[tuple[str, Any]] = []
-    for key, value in {**record, **(record.get("backup") or {})}.items():
-        if key == "backup":
-            continue
-        pairs += _pairs(key.replace("_", " "), key, value)
+    fields = {**record, **(record.get("backup") or {})}
+    for key, value in fields.items():
+        if key not in ("backup", "objects"):
+            pairs += _pairs(key.replace("_", " "), key, value)
     session.screen.facts(pairs)
+    _objects(session, fields.get("objects") or [])
+
+
+def _objects(session: Session, objects: list[dict[str, Any]]) -> None:
+    """The largest objects, and how many more there are."""
+    rows = [
+        (
+            item.get("name"),
+            shown.size(item.get("size_bytes")),
+            shown.size(item.get("raw_size_bytes")),
+            "-" if item.get("rows") is None else item["rows"],
+            ", ".join(item.get("sections") or ()),
+        )
+        for item in objects[:_OBJECTS_SHOWN]
+    ]
+    if rows:
+        session.screen.answer("")
+        session.screen.table(("OBJECT", "SIZE", "RAW", "ROWS", "SECTIONS"), rows, right=("SIZE", "RAW", "ROWS"))
+    if len(objects) > _OBJECTS_SHOWN:
+        more = len(objects) - _OBJECTS_SHOWN
+        session.screen.answer(f"and {shown.count(more, 'smaller object')}; --output json has all")
 
 
 def _pairs(title: str, key: str, value: Any) -> list[tuple[str, Any]]:
