@@ -289,3 +289,18 @@ def test_globals_have_a_marker_of_their_own() -> None:
     assert b"".join(cut.text for cut in cuts) == text
     with pytest.raises(DumpError):
         scan(PostgresqlGlobalsScanner(), SMALL)
+
+
+def test_rows_that_are_loaded_through_a_root_are_data() -> None:
+    """pg_dump remarks on it between heading and COPY; what follows is data, too, and not the end of the dump."""
+    heading = b"--\n-- Data for Name: shades_0; Type: TABLE DATA; Schema: s; Owner: o\n--\n\n"
+    remark = b'-- load via partition root s."odd ""root"\n\n'
+    block = b'COPY s."odd ""root" (c) FROM stdin;\n1\n\\.\n\n\n'
+    sequence = b"--\n-- Name: n; Type: SEQUENCE SET; Schema: s; Owner: o\n--\n\nSELECT pg_catalog.setval('s.n', 1);\n\n\n"
+    end = b"--\n-- PostgreSQL database dump complete\n--\n"
+    text = b"SET x = 1;\n\n" + heading + remark + block + sequence + end
+    for size in (1, 7, len(text)):
+        scanner = PostgresqlScanner()
+        segments = [each for at in range(0, len(text), size) for each in scanner.feed(text[at : at + size])]
+        found = [(each.section, each.object_name) for each in segments + scanner.finish()]
+        assert found[1:3] == [(Section.DATA, 's.odd "root'), (Section.DATA, "sequences")]

@@ -88,8 +88,14 @@ class Backup(Section):
         None,
         ge=1,
         le=64,
-        description="Sessions that dump one database at the same time; by its size and the cores when unset. This version "
-        "always uses one.",
+        description="Sessions that read one database at the same time, beside the one that reads its schema; by its size "
+        "and the cores when unset. 1 is the dump tool alone.",
+    )
+    parallel_piece_size: int = Field(
+        64 << 20,
+        ge=1 << 16,
+        description="Bytes of a large table that one of several sessions reads at a time. Tables smaller than an eighth of "
+        "it are left to the dump tool.",
     )
     include_globals: bool = Field(True, description="Whether users, roles and grants are backed up with each instance.")
     stall_timeout: Duration = Field(

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from vya_backupd.engines import conninfo, postgresql_globals, postgresql_properties, stderr
+from vya_backupd.engines import conninfo, postgresql_globals, postgresql_pieces, postgresql_properties, stderr
 from vya_backupd.engines import postgresql_sql as sql
 from vya_backupd.engines.globals import GlobalsScript, GlobalsTarget
+from vya_backupd.engines.postgresql_pieces import TableFacts
 from vya_backupd.engines.scan_postgresql import PostgresqlGlobalsScanner, PostgresqlScanner
 from vya_backupd.engines.scanner import Scanner
 from vya_backupd.engines.stderr_rules import POSTGRESQL_RULES
@@ -21,6 +22,7 @@ from vya_backupd.model.instance import EngineKind, Instance, ServerFacts
 
 _PASSFILE = "@pgpass@"
 _APPLICATION = "vya-backupd"
+_SILENT = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1")
 
 
 class PostgreSQL:
@@ -54,6 +56,32 @@ class PostgreSQL:
         """``pg_dump --format=plain`` in the database's own encoding."""
         arguments = ("--format=plain", f"--lock-wait-timeout={lock_wait * 1000}")
         return self._command(instance, database, tools.dump, arguments, server)
+
+    def main_command(
+        self,
+        instance: Instance,
+        database: str,
+        tools: Toolset,
+        server: ServerFacts,
+        *,
+        lock_wait: int,
+        snapshot: str,
+        encoding: str,
+        without: Sequence[TableFacts],
+    ) -> Command:
+        """``dump_command`` on an exported snapshot, without the rows of tables that others read."""
+        arguments = (
+            "--format=plain",
+            f"--lock-wait-timeout={lock_wait * 1000}",
+            f"--snapshot={snapshot}",
+            f"--encoding={encoding}",
+            *postgresql_pieces.excluded(without),
+        )
+        return self._command(instance, database, tools.dump, arguments, server)
+
+    def pieces_command(self, instance: Instance, database: str, tools: Toolset, server: ServerFacts) -> Command:
+        """Run psql on the scripts of ``postgresql_pieces``, and write what they say."""
+        return self._command(instance, database, tools.client, (*_SILENT, "--file=-"), server)
 
     def globals_command(self, instance: Instance, tools: Toolset, *, passwords: bool = True) -> Command | None:
         """``pg_dumpall --globals-only``.
@@ -92,7 +120,7 @@ class PostgreSQL:
 
     def client_command(self, instance: Instance, database: str | None, tools: Toolset, server: ServerFacts) -> Command:
         """Run psql without start-up file, history, pager and output, in one session that stops at the first error."""
-        arguments = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null", "--file=-")
+        arguments = (*_SILENT, "--output=/dev/null", "--file=-")
         return self._command(instance, database or sql.MAINTENANCE, tools.client, arguments, server)
 
     def scanner(

@@ -17,6 +17,7 @@ described and filled by separate entries.
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 from vya_backupd.engines.scan_encoding import python_codec
 from vya_backupd.engines.scan_lexer import Kind, PostgresqlLexer
@@ -26,12 +27,15 @@ from vya_backupd.engines.scanner import SEGMENT_SIZE
 from vya_backupd.errors import DumpError
 from vya_backupd.model.backup import Section
 
-_HEADING = re.compile(rb"--\n-- (?:Data for |Statistics for )?Name: [^\n]*\n--\n\n*")
 _LOOKAHEAD = 512
 """Bytes of an entry's first statement that decide what it is: enough for ``CREATE TABLE`` and two quoted names."""
 
 _IDENT = rb'(?:"[^"]*(?:""[^"]*)*"|[A-Za-z_\x80-\xff][\w$\x80-\xff]*)'
 _NAME = _IDENT + rb"(?:\." + _IDENT + rb")?"
+_HEADING = re.compile(
+    rb"--\n-- (?:Data for |Statistics for )?Name: [^\n]*\n--\n\n*(?:-- load via partition root " + _NAME + rb"\n\n*)?"
+)
+"""With the remark that pg_dump makes above rows which go into the root of their partitions."""
 _COPY = re.compile(rb"COPY (" + _NAME + rb") (?:\(" + _IDENT + rb"(?:, " + _IDENT + rb")*\))? FROM stdin;\n")
 _TABLE = re.compile(rb"CREATE (?:UNLOGGED |FOREIGN )?TABLE (" + _NAME + rb")")
 _VIEW = re.compile(rb"CREATE (?:MATERIALIZED )?VIEW ")
@@ -70,6 +74,8 @@ class PostgresqlScanner(DumpScanner):
     ) -> None:
         self._sql = PostgresqlLexer()
         super().__init__(self._sql, segment_size, Digest(wanted=want_hash), header_suffix)
+        self.blocks: Counter[str] = Counter()
+        """How many COPY blocks each table had so far, the one under way included."""
         self._copy_line: bytes | None = None
         self._token: bytes | None = None
         self._token_matched = False
@@ -101,9 +107,10 @@ class PostgresqlScanner(DumpScanner):
         heading = self._match_heading()
         if heading is None:
             return None
-        if len(self._buffer) - heading.end() < _LOOKAHEAD and not self._final:
+        body = heading.end()
+        if len(self._buffer) - body < _LOOKAHEAD and not self._final and not self._buffer.startswith(b"COPY ", body):
             return False
-        return self._begin_entry(heading.end())
+        return self._begin_entry(body)
 
     def _match_heading(self) -> re.Match[bytes] | None:
         return _HEADING.match(self._buffer, self._at)
@@ -176,6 +183,8 @@ class PostgresqlScanner(DumpScanner):
         self._end_header()
         table = self._plain_name(copy.group(1))
         self.tables.add(table)
+        self.blocks[table] += 1
+        self._out.cut()
         self._out.open(Section.DATA, table, rows=0)
         self._pass(copy.end())
         self._copy_line = copy.group()

@@ -1,0 +1,262 @@
+"""One PostgreSQL database dumped by several sessions that read from one snapshot.
+
+The runbook: see which tables are large; lock them, then export a snapshot; let psql sessions take it up, each of which
+writes pieces of tables as pg_dump would; let pg_dump, on the same snapshot, write everything else: schema, small tables,
+sequences, large objects, indexes, rights. Each session is dealt its next piece while it works on the one before. What
+was dealt is counted in the streams, and the session that holds locks and snapshot must have lived to the end.
+
+Whatever is refused before the first byte is in the file leads to one stream, and is said in the manifest.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import contextlib
+import fcntl
+import os
+import termios
+from collections import deque
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import datetime
+
+from vya_backupd import faults
+from vya_backupd.engines import postgresql_pieces
+from vya_backupd.engines.postgresql import PostgreSQL
+from vya_backupd.engines.postgresql_pieces import TableFacts
+from vya_backupd.engines.scan_postgresql import PostgresqlScanner
+from vya_backupd.engines.scanner import SEGMENT_SIZE
+from vya_backupd.errors import DumpError, ToolError, VyaError
+from vya_backupd.model.backup import Section
+from vya_backupd.operations.dump_run import DumpRun
+from vya_backupd.operations.looking import Dump, Look
+from vya_backupd.operations.site import Site
+from vya_backupd.pipeline.dump import DumpResult, Stream
+from vya_backupd.policy.dump_plan import WORTHWHILE, DumpPlan, TableSize, plan, smallest_table
+from vya_backupd.probe.postgresql_snapshot import Leader
+from vya_backupd.process import Process
+
+_OLDEST = 12
+"""Major version from which the questions to the catalogs are understood."""
+_RANGES = 14
+"""Major version from which a range of pages is read without reading the whole table."""
+_PATIENCE = 30.0
+"""Seconds that a session has to connect and to take the snapshot up."""
+_BESIDE = 2
+"""Connections beside those that read pieces: the leading session, and pg_dump's."""
+_DATA = frozenset({Section.DATA})
+
+
+async def dump_in_sessions(run: DumpRun) -> DumpResult | None:
+    """Dump the run's database by several sessions; None where one stream is better, or the only way.
+
+    Raises:
+        VyaError: whatever failed first, once the file was begun; ``lock_timeout`` also before.
+    """
+    if not _is_worth_asking(run.site, run.found):
+        return None
+    instance, database = run.job.instance, run.job.database
+    async with AsyncExitStack() as stack:
+        try:
+            leader = await stack.enter_async_context(run.site.probe.leader(instance, database))
+            party = await _Party.gathered(run, leader, stack)
+        except VyaError as error:
+            if error.code == "lock_timeout":
+                raise
+            run.warnings.append(f"dumped in one stream: {error.message}")
+            return None
+        if party is None:
+            return None
+        return await party.dump()
+
+
+async def plan_of(site: Site, job: Dump, found: Look) -> DumpPlan:
+    """How the database would be dumped now.
+
+    Raises:
+        VyaError: the server did not answer as it should.
+    """
+    if not _is_worth_asking(site, found):
+        wanted = site.config.backup.parallel_per_database
+        return plan([], 1, wanted)
+    async with site.probe.leader(job.instance, job.database) as leader:
+        return _planned(site, job, await _tables(site, leader, found))
+
+
+def _is_worth_asking(site: Site, found: Look) -> bool:
+    """Whether several sessions can come out of it: most databases are small, and are not asked anything more."""
+    wanted = site.config.backup.parallel_per_database
+    size = found.before.size_bytes if found.before else 0
+    return wanted != 1 if wanted is not None else size >= WORTHWHILE
+
+
+async def _tables(site: Site, leader: Leader, found: Look) -> list[TableFacts]:
+    """Tables that can be read apart, largest first."""
+    encoding = _encoding(found)
+    least = smallest_table(site.config.backup.parallel_piece_size)
+    return [table for table in await leader.tables(least) if table.speaks(encoding)]
+
+
+def _planned(site: Site, job: Dump, tables: Sequence[TableFacts], most: int | None = None) -> DumpPlan:
+    """The plan; ``most`` sessions where the server has no room for more."""
+    backup, ranges = site.config.backup, job.server.version[0] >= _RANGES
+    sizes = [TableSize(table.key, table.size, table.pages if ranges else 0) for table in tables]
+    cores = len(os.sched_getaffinity(0))
+    made = plan(sizes, cores, backup.parallel_per_database, backup.parallel_piece_size)
+    if most is not None and 1 < most < made.sessions:
+        return plan(sizes, cores, most, backup.parallel_piece_size)
+    return made
+
+
+def _encoding(found: Look) -> str:
+    return found.before.properties.get("encoding", "UTF8") if found.before else "UTF8"
+
+
+class _Session:
+    """One psql, and what it was dealt."""
+
+    def __init__(self, process: Process, scripts: deque[bytes]) -> None:
+        self.process = process
+        self.scanner = PostgresqlScanner(SEGMENT_SIZE, want_hash=False)
+        self.stream = Stream(process.take_stdout(), self.scanner, _DATA, self.deal)
+        self._scripts = scripts
+        self._dealt = 0
+
+    def say(self, text: bytes) -> None:
+        """Feed psql. One that has ended says why by its exit."""
+        if self.process.stdin_fd is not None:
+            with contextlib.suppress(BrokenPipeError):
+                os.write(self.process.stdin_fd, text)
+
+    def deal(self) -> None:
+        """Deal the next piece when the last one has begun; the end when there is none. Called from one thread."""
+        if self.scanner.blocks.total() < self._dealt or self.process.stdin_fd is None:
+            return
+        try:
+            self.say(self._scripts.popleft())
+        except IndexError:
+            self.say(postgresql_pieces.closing())
+            self.process.close_stdin()
+        self._dealt += 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Party:
+    """A leader, some sessions, and what they are to do."""
+
+    run: DumpRun
+    leader: Leader
+    main: Process
+    sessions: Sequence[_Session]
+    tables: Sequence[TableFacts]
+    pieces: int
+    taken_at: datetime
+
+    @classmethod
+    async def gathered(cls, run: DumpRun, leader: Leader, stack: AsyncExitStack) -> _Party | None:
+        """Locks, snapshot, sessions; None where the plan says that one is enough."""
+        if run.job.server.version[0] < _OLDEST:
+            message = f"servers before PostgreSQL {_OLDEST} are dumped by one session"
+            raise ToolError(message)
+        tables = await _tables(run.site, leader, run.found)
+        if _planned(run.site, run.job, tables).sessions == 1:
+            return None
+        free = await leader.free_connections() - _BESIDE + 1
+        if free < 1:
+            raise ToolError("the server has no free connections for more sessions", code="connection_refused")
+        snapshot = await leader.hold(tables, run.lock_wait)
+        taken_at = run.site.now()
+        locked = {(table.oid, table.quoted) for table in tables}
+        tables = [each for each in await _tables(run.site, leader, run.found) if (each.oid, each.quoted) in locked]
+        made = _planned(run.site, run.job, tables, free)
+        if made.sessions == 1:
+            return None
+        cut = [table for table in tables if table.key in {piece.table for piece in made.pieces}]
+        by_key = {table.key: table for table in cut}
+        scripts = deque(postgresql_pieces.script(by_key[each.table], each.first, each.end) for each in made.pieces)
+        sessions = [await _session(run, stack, scripts) for _ in range(min(made.sessions, len(scripts)))]
+        for session in sessions:
+            session.say(postgresql_pieces.opening(snapshot, _encoding(run.found), cut))
+        for session in sessions:
+            await _ready(run, session)
+        main = await _main(run, stack, snapshot, cut)
+        return cls(run, leader, main, sessions, cut, len(scripts), taken_at)
+
+    async def dump(self) -> DumpResult:
+        """From the first byte in the file to the proof that every piece is there."""
+        faults.point("backup.dumping")
+        for session in self.sessions:
+            session.deal()
+        scanner = self.run.scanner()
+        streams = [Stream(self.main.take_stdout(), scanner), *(session.stream for session in self.sessions)]
+        processes = [self.main, *(session.process for session in self.sessions)]
+        carrying = asyncio.ensure_future(self.run.of_processes(processes, streams, taken_at=self.taken_at))
+        staying = asyncio.ensure_future(self.leader.stay())
+        try:
+            await asyncio.wait({carrying, staying}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            staying.cancel()
+            if not carrying.done():
+                carrying.cancel()
+            await asyncio.wait({carrying, staying})
+        if not staying.cancelled():
+            staying.result()
+        result = carrying.result()
+        await self.leader.check()
+        self._refuse_wrong_pieces(scanner)
+        return result
+
+    def _refuse_wrong_pieces(self, scanner: object) -> None:
+        """No row may be there twice, none may be missing: pg_dump left the tables out, the sessions read them all."""
+        twice = {table.key for table in self.tables} & set(getattr(scanner, "blocks", ()))
+        found = sum(session.scanner.blocks.total() for session in self.sessions)
+        if twice or found != self.pieces:
+            message = f"the sessions wrote {found} of {self.pieces} pieces; pg_dump also wrote {sorted(twice)}"
+            raise DumpError(message).at(self.run.job.instance.id, self.run.job.database)
+
+
+async def _session(run: DumpRun, stack: AsyncExitStack, scripts: deque[bytes]) -> _Session:
+    job = run.job
+    command = PostgreSQL().pieces_command(job.instance, job.database, run.found.tools, job.server)
+    process = await stack.enter_async_context(run.site.spawner.start(command, stdin="pipe", stdout="pipe"))
+    return _Session(process, scripts)
+
+
+async def _main(run: DumpRun, stack: AsyncExitStack, snapshot: str, cut: Sequence[TableFacts]) -> Process:
+    job = run.job
+    command = PostgreSQL().main_command(
+        job.instance,
+        job.database,
+        run.found.tools,
+        job.server,
+        lock_wait=run.lock_wait,
+        snapshot=snapshot,
+        encoding=_encoding(run.found),
+        without=cut,
+    )
+    return await stack.enter_async_context(run.site.spawner.start(command, stdout="pipe"))
+
+
+async def _ready(run: DumpRun, session: _Session) -> None:
+    """Wait until a session has the snapshot: it writes something then.
+
+    Raises:
+        VyaError: it could not, in its own words.
+    """
+    fd, loop = session.stream.fd, asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(fd, readable.set)
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            await readable.wait()
+    except TimeoutError:
+        raise ToolError(f"{session.process.name} did not begin within {_PATIENCE:g} s", code="stalled") from None
+    finally:
+        loop.remove_reader(fd)
+    waiting = array.array("i", [0])
+    fcntl.ioctl(fd, termios.FIONREAD, waiting)
+    if not waiting[0]:
+        ended = await session.process.wait()
+        raise run.job.engine.classify(session.process.name, ended.returncode, ended.signal, ended.stderr)

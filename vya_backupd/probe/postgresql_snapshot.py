@@ -1,0 +1,100 @@
+"""The session that leads a dump of several sessions: it holds locks and the snapshot that all of them read from."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from vya_backupd.engines.postgresql_pieces import TableFacts, lock
+from vya_backupd.probe.connect import Session
+
+MOST_TABLES = 128
+"""Tables that are read apart: each costs an option of pg_dump, and a lock for each session."""
+_SIGN_OF_LIFE = 5.0
+"""Seconds between two questions to the leading session: it also keeps the connection from being thought idle."""
+
+_TABLES = """
+    SELECT c.oid::bigint, n.nspname::text, c.relname::text, pg_catalog.pg_get_userbyid(c.relowner)::text,
+           pg_catalog.format('%I.%I', n.nspname, c.relname), a.columns,
+           pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::int,
+           pg_catalog.pg_table_size(c.oid)
+      FROM pg_catalog.pg_class c
+      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace,
+           LATERAL (SELECT pg_catalog.array_agg(pg_catalog.quote_ident(attname) ORDER BY attnum)
+                      FROM pg_catalog.pg_attribute
+                     WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = '') a(columns)
+     WHERE c.relkind = 'r' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+       AND (c.relpersistence = 'p' OR c.relpersistence = 'u' AND NOT pg_catalog.pg_is_in_recovery())
+       AND a.columns IS NOT NULL
+       AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AND NOT pg_catalog.row_security_active(c.oid)
+       AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend
+                        WHERE deptype = 'e' AND (classid, objid) IN (('pg_catalog.pg_class'::regclass, c.oid),
+                                                                     ('pg_catalog.pg_namespace'::regclass, n.oid)))
+       AND NOT EXISTS (SELECT FROM pg_catalog.pg_partition_ancestors(c.oid) above(relid)
+                         JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = above.relid
+                         JOIN pg_catalog.pg_opclass o ON o.oid = ANY (p.partclass)
+                         JOIN pg_catalog.pg_am m ON m.oid = o.opcmethod
+                        WHERE o.opcname = 'enum_ops' AND m.amname = 'hash')
+       AND pg_catalog.pg_table_size(c.oid) >= :least
+     ORDER BY pg_catalog.pg_table_size(c.oid) DESC, 2, 3 LIMIT :most
+"""
+"""Plain tables with rows of their own. What pg_dump treats in a way of its own is left to it: rows that policies hide,
+extensions' tables, partitions by the hash of an enum (their rows are loaded through the root), unlogged tables of a
+standby, tables without a column."""
+_FREE = """
+    SELECT least(
+        pg_catalog.current_setting('max_connections')::int
+            - CASE WHEN r.rolsuper THEN 0 ELSE pg_catalog.current_setting('superuser_reserved_connections')::int END
+            - (SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE backend_type = 'client backend'),
+        CASE WHEN r.rolsuper OR r.rolconnlimit < 0 THEN NULL
+             ELSE r.rolconnlimit - (SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE usename = current_user) END,
+        CASE WHEN r.rolsuper OR d.datconnlimit < 0 THEN NULL
+             ELSE d.datconnlimit - (SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE datname = d.datname) END)
+      FROM pg_catalog.pg_roles r, pg_catalog.pg_database d
+     WHERE r.rolname = current_user AND d.datname = pg_catalog.current_database()
+"""
+
+
+class Leader:
+    """Ask ``tables``, then ``hold`` some of them; from then on everything that is asked, is asked of the snapshot."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def tables(self, least: int) -> list[TableFacts]:
+        """The largest tables of at least so many bytes whose rows may be read apart from pg_dump's run."""
+        rows = await self._session.rows(_TABLES, least=least, most=MOST_TABLES)
+        return [
+            TableFacts(int(oid), schema, name, owner, quoted, tuple(columns), int(pages), int(size))
+            for oid, schema, name, owner, quoted, columns, pages, size in rows
+        ]
+
+    async def free_connections(self) -> int:
+        """How many more sessions the server, the account and the database allow."""
+        return int(await self._session.value(_FREE))
+
+    async def hold(self, tables: Sequence[TableFacts], lock_wait: int) -> str:
+        """Lock the tables' definitions, then export a snapshot: no table can have changed between the two.
+
+        ``lock_wait``: seconds. Both last as long as the session.
+
+        Raises:
+            ServerError: ``lock_timeout``, and whatever else the server says.
+        """
+        for setting in ("idle_in_transaction_session_timeout = 0", f"lock_timeout = {lock_wait * 1000}"):
+            await self._session.run(f"SET {setting}")
+        if await self._session.value("SELECT pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL"):
+            await self._session.run("SET transaction_timeout = 0")
+        await self._session.run("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        await self._session.run(lock(tables))
+        return str(await self._session.value("SELECT pg_catalog.pg_export_snapshot()"))
+
+    async def stay(self) -> None:
+        """Return never: only a session that is gone ends this, by the driver's exception."""
+        while True:
+            await asyncio.sleep(_SIGN_OF_LIFE)
+            await self.check()
+
+    async def check(self) -> None:
+        """Raise what the driver raises when the session is gone."""
+        await self._session.run("SELECT 1")
