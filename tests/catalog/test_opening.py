@@ -95,7 +95,7 @@ async def test_a_catalog_of_the_first_tables_keeps_its_backups_and_learns_their_
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
         for stored in (verified, held):
-            later = {"verified_at", "held_until", "run"}
+            later = {"verified_at", "held_until", "run", "read_at"}
             known = {key: value for key, value in _row(stored).items() if key not in later}
             known["manifest"] = json.dumps(manifest_to_json(stored.manifest))
             known |= {key: (known[key] - EPOCH) // MICROSECOND for key in ("taken_at", "finished_at")}
@@ -109,11 +109,11 @@ async def test_a_catalog_of_the_first_tables_keeps_its_backups_and_learns_their_
         assert {each.id: each for each in await catalog.backups.find()} == {each.id: each for each in (verified, held)}
         async with catalog._database.reading() as connection:
             columns = tables.backups.c
-            query = sa.select(columns.id, columns.verified_at, columns.held_until).order_by(columns.id)
+            query = sa.select(columns.id, columns.verified_at, columns.held_until, columns.read_at).order_by(columns.id)
             rows = [tuple(row) for row in await connection.execute(query)]
     finally:
         await catalog.close()
-    assert rows == sorted([(verified.id, NIGHT, None), (held.id, None, NIGHT)])
+    assert rows == sorted([(verified.id, NIGHT, None, NIGHT), (held.id, None, NIGHT, held.manifest.finished_at)])
 
 
 async def test_a_catalog_of_a_later_release_is_left_alone(url: str) -> None:

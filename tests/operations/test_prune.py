@@ -21,7 +21,7 @@ from vya_backupd.operations import holds
 from vya_backupd.operations.claims import claimed
 from vya_backupd.operations.prune import PruneHandler, after_backup, judge, last_applied
 from vya_backupd.operations.requests import BackupRequest
-from vya_backupd.policy.retention import LAST_SUCCESS
+from vya_backupd.policy.retention import LAST_SUCCESS, Verdict
 
 
 @pytest.fixture
@@ -34,6 +34,10 @@ async def three(house: Rig) -> None:
     """Of ``a``, ``b`` and ``c``, ``a`` is the oldest, and expires."""
     for number, name in enumerate("abc"):
         await house.backup(name, 3 - number)
+
+
+async def judged(*args: Any) -> list[Verdict]:
+    return [verdict async for verdicts in judge(*args) for verdict in verdicts]
 
 
 async def test_what_expires_goes_from_store_and_catalog_and_leaves_its_reasons(house: Rig) -> None:
@@ -91,7 +95,7 @@ async def test_a_hold_that_the_catalog_does_not_know_of_protects(house: Rig) -> 
     done = await house.prune()
     assert done.step.detail["skipped"] == ["a: held since the catalog was read"]
     assert house.stored() == {"a", "b", "c"}
-    (verdict,) = [each for each in await judge(house.site) if each.backup.id == "a"]
+    (verdict,) = [each for each in await judged(house.site) if each.backup.id == "a"]
     assert verdict.reasons == ("held by anna: audit",)
 
 
@@ -100,7 +104,7 @@ async def test_a_hold_protects_until_its_end_and_no_longer(house: Rig) -> None:
     await holds.hold(house.site, "a", "audit", NOW + timedelta(days=1), "anna")
     assert (await house.prune()).steps == {}
     house.now += timedelta(days=1)
-    (verdict,) = [each for each in await judge(house.site) if each.backup.id == "a"]
+    (verdict,) = [each for each in await judged(house.site) if each.backup.id == "a"]
     assert verdict.reasons == ("2 newer ones stay", "the hold by anna has ended")
     assert (await house.prune()).result["expired"] == 1
 
@@ -235,9 +239,9 @@ async def test_globals_go_after_the_databases_they_belong_to(house: Rig) -> None
 async def test_what_does_not_exist_is_said(house: Rig) -> None:
     await three(house)
     with pytest.raises(NotFoundError, match="nosuch"):
-        await judge(house.site, ["nosuch"])
+        await judged(house.site, ["nosuch"])
     with pytest.raises(NotFoundError, match="shopp") as caught:
-        await judge(house.site, None, "shopp")
+        await judged(house.site, None, "shopp")
     assert "shop" in caught.value.hint
 
 

@@ -219,7 +219,7 @@ def _streaming(route: Stream) -> Handler:
         async with aclosing(route.open(await _asked(request))) as pieces:
             # As with a watch: until the first piece there can still be a problem.
             first = await anext(pieces, b"")
-            response = web.StreamResponse(headers={"Content-Type": "application/sql", "Cache-Control": "no-store"})
+            response = web.StreamResponse(headers={"Content-Type": route.content_type, "Cache-Control": "no-store"})
             try:
                 await response.prepare(request)
                 await write_piece(response, first)

@@ -57,6 +57,7 @@ class Stream:
     path: str
     role: Role
     open: Callable[[Asked], AsyncGenerator[bytes]]
+    content_type: str = "application/sql"
 
 
 class Panel(Protocol):

@@ -230,6 +230,20 @@ class BackupIndex:
         async with self._database.reading() as connection:
             return [_outline(row) for row in await connection.execute(query)]
 
+    async def counts(self, instances: Collection[str] | None = None) -> dict[str, int]:
+        """How many backups each instance has that has any; of some instances, or of all."""
+        query = sa.select(_B.instance, sa.func.count()).group_by(_B.instance)
+        if instances is not None:
+            query = query.where(_B.instance.in_(instances))
+        async with self._database.reading() as connection:
+            return dict(tuple(row) for row in await connection.execute(query))
+
+    async def databases(self, instances: Collection[str]) -> set[str]:
+        """The names of databases that these instances have backups of."""
+        query = sa.select(_B.database).where(_B.instance.in_(instances)).distinct()
+        async with self._database.reading() as connection:
+            return set((await connection.execute(query)).scalars())
+
     async def paths(self, after: str = "", limit: int | None = None) -> dict[str, str]:
         """The path of each backup by id, in the order of ids; a page of them: those that follow an id."""
         query = sa.select(_B.id, _B.path).where(_B.id > after).order_by(_B.id).limit(limit)
@@ -307,6 +321,7 @@ def _row(stored: StoredBackup) -> dict[str, Any]:
         "verified_at": manifest.verified_at,
         "held_until": manifest.hold.until if manifest.hold else None,
         "run": facts.run,
+        "read_at": manifest.verified_at or manifest.finished_at,
     }
 
 

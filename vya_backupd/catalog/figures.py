@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -162,37 +162,32 @@ class FigureQueries:
 
     async def least_verified(self, before: datetime, limit: int = 1000) -> list[LeastRead]:
         """Backups that were last read, or else made, before this moment; the longest ago first."""
-        read_at = sa.func.coalesce(_B.verified_at, _B.finished_at, type_=tables.Moment)
-        columns = (_B.id, _B.instance, _B.database, _B.size_bytes, read_at.label("read_at"))
-        query = sa.select(*columns).where(read_at < before).order_by(read_at, _B.id).limit(limit)
+        columns = (_B.id, _B.instance, _B.database, _B.size_bytes, _B.read_at)
+        query = sa.select(*columns).where(_B.read_at < before).order_by(_B.read_at, _B.id).limit(limit)
         async with self._database.reading() as connection:
             return [LeastRead(*row) for row in await connection.execute(query)]
 
 
 async def _newest(connection: AsyncConnection, until: datetime) -> tuple[Newest, ...]:
-    # Ranked on the index alone; only the two newest of each database are then looked up.
-    ranks = sa.func.row_number().over(
-        partition_by=(_B.instance, _B.database), order_by=(_B.taken_at.desc(), _B.id.desc())
-    )
-    ranked = sa.select(_B.id, ranks.label("rank")).where(_B.taken_at <= until).subquery()
-    columns = (_B.engine, _B.instance, _B.database, _B.taken_at, _B.finished_at, _B.raw_size_bytes)
-    query = sa.select(*columns, ranked.c.rank).join(ranked, ranked.c.id == _B.id).where(ranked.c.rank <= 2)
-    found: dict[tuple[str, str], dict[int, Any]] = {}
-    for row in await connection.execute(query.order_by(_B.instance, _B.database)):
-        found.setdefault((row.instance, row.database), {})[row.rank] = row
-    return tuple(_compared(rows[1], rows.get(2)) for rows in found.values())
+    # One step through an index for each database, and two look-ups: never a sort of all backups.
+    newest, before = tables.backups.alias("newest"), tables.backups.alias("before")
+    places = sa.select(_B.instance, _B.database).distinct().subquery("places")
+    ranks = (_ranked(places, rank, until).label(f"rank_{rank}") for rank in (1, 2))
+    ranked = sa.select(*ranks).select_from(places).subquery("ranked")
+    columns = (newest.c.engine, newest.c.instance, newest.c.database, newest.c.taken_at, newest.c.finished_at)
+    query = sa.select(*columns, newest.c.raw_size_bytes, before.c.raw_size_bytes.label("previous"))
+    query = query.join_from(ranked, newest, newest.c.id == ranked.c.rank_1)
+    query = query.outerjoin(before, before.c.id == ranked.c.rank_2)
+    rows = await connection.execute(query.order_by(newest.c.instance, newest.c.database))
+    return tuple(Newest(*row) for row in rows)
 
 
-def _compared(row: Any, before: Any) -> Newest:
-    return Newest(
-        row.engine,
-        row.instance,
-        row.database,
-        row.taken_at,
-        row.finished_at,
-        row.raw_size_bytes,
-        before.raw_size_bytes if before else None,
-    )
+def _ranked(places: sa.Subquery, rank: int, until: datetime) -> sa.ScalarSelect[str]:
+    """The id of a place's newest backup, or of the one before; none where there is none."""
+    inner = tables.backups.alias(f"of_rank_{rank}")
+    here = sa.and_(inner.c.instance == places.c.instance, inner.c.database == places.c.database)
+    query = sa.select(inner.c.id).where(here, inner.c.taken_at <= until)
+    return query.order_by(inner.c.taken_at.desc(), inner.c.id.desc()).limit(1).offset(rank - 1).scalar_subquery()
 
 
 async def _stock(connection: AsyncConnection) -> tuple[Stock, ...]:
@@ -203,12 +198,11 @@ async def _stock(connection: AsyncConnection) -> tuple[Stock, ...]:
 
 
 async def _readings(connection: AsyncConnection) -> Readings:
-    unread = sa.select(sa.func.count(), sa.func.min(_B.finished_at)).where(_B.verified_at.is_(None))
-    never, made = (await connection.execute(unread)).one()
-    oldest, newest = (
-        await connection.execute(sa.select(sa.func.min(_B.verified_at), sa.func.max(_B.verified_at)))
-    ).one()
-    return Readings(min(filter(None, (oldest, made)), default=None), newest, never)
+    unread = sa.select(sa.func.count()).select_from(tables.backups).where(_B.verified_at.is_(None))
+    never = await connection.scalar(unread) or 0
+    oldest = await connection.scalar(sa.select(sa.func.min(_B.read_at)))
+    newest = await connection.scalar(sa.select(sa.func.max(_B.verified_at)))
+    return Readings(oldest, newest, never)
 
 
 async def _waiting(connection: AsyncConnection) -> tuple[Waiting, ...]:

@@ -58,11 +58,14 @@ backups = sa.Table(
     sa.Column("verified_at", Moment),
     sa.Column("held_until", Moment),
     sa.Column("run", sa.String),
+    sa.Column("read_at", Moment, nullable=False),
     sa.Index("backups_by_age", "taken_at", "id"),
     sa.Index("backups_of_instance", "instance", "taken_at", "id"),
     sa.Index("backups_of_database", "instance", "database", "taken_at", "id"),
-    sa.Index("backups_by_verification", "verified_at", "id"),
+    sa.Index("backups_by_verification", "verified_at"),
+    sa.Index("backups_by_reading", "read_at", "id"),
 )
+"""``read_at``: when the file was last known to be whole: its last verification, or its end."""
 
 manifests = sa.Table(
     "manifests",

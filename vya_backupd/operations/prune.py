@@ -11,8 +11,9 @@ is being read, or is about to be, stays for the next time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -36,6 +37,9 @@ _SAMPLE = 20
 """Names that an error lists before it only counts."""
 _NOTED = 100
 """Deletions that are noted at once."""
+_JUDGED = 5000
+"""Backups that are judged at once, as far as one instance does not have more."""
+_JUDGED_INSTANCES = 500
 
 _log = structlog.get_logger("vya.retention")
 
@@ -47,6 +51,7 @@ class _Tally:
     kept: int = 0
     expired: int = 0
     freed_bytes: int = 0
+    doomed: int = 0
     skipped: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -69,25 +74,34 @@ class PruneHandler:
         """See the module's text."""
         request = PruneRequest.parse(work.operation.request)
         await self._site.stock.wait()
-        verdicts = await judge(self._site, request.instances, request.database)
-        doomed = _by_place(verdict for verdict in verdicts if not verdict.keep)
-        total = _Tally(kept=len(verdicts) - sum(map(len, doomed.values())))
+        total = _Tally()
         failed = False
-        if self._site.config.storage.retention.cleanup_enabled:
-            staying = _by_place(verdict for verdict in verdicts if verdict.keep)
-            await work.plan_steps(list(doomed))
-            for place, expiring in doomed.items():
-                failed |= not await _Step(self._site, work, place, total).run(expiring, staying.get(place, []))
-        return await self._conclude(work, request, total, doomed, failed=failed)
+        async with aclosing(judge(self._site, request.instances, request.database)) as judged:
+            async for verdicts in judged:
+                failed |= not await self._apply(work, verdicts, total)
+        return await self._conclude(work, request, total, failed=failed)
 
-    async def _conclude(
-        self, work: Work, request: PruneRequest, total: _Tally, doomed: dict[Any, list[Verdict]], *, failed: bool
-    ) -> dict[str, Any]:
+    async def _apply(self, work: Work, verdicts: Sequence[Verdict], total: _Tally) -> bool:
+        """Delete what expires of these. Returns whether nothing failed."""
+        doomed = _by_place(verdict for verdict in verdicts if not verdict.keep)
+        total.doomed += sum(map(len, doomed.values()))
+        total.kept += len(verdicts) - sum(map(len, doomed.values()))
+        if not doomed or not self._site.config.storage.retention.cleanup_enabled:
+            return True
+        staying = _by_place(verdict for verdict in verdicts if verdict.keep)
+        await work.plan_steps(list(doomed))
+        ends = [
+            await _Step(self._site, work, place, total).run(expiring, staying.get(place, []))
+            for place, expiring in doomed.items()
+        ]
+        return all(ends)
+
+    async def _conclude(self, work: Work, request: PruneRequest, total: _Tally, *, failed: bool) -> dict[str, Any]:
         """Leave the fact that retention was applied, for metrics and health, and say what it came to."""
         enabled = self._site.config.storage.retention.cleanup_enabled
         result = total.to_json() | {"cleanup_enabled": enabled}
         if not enabled:
-            result["would_expire"] = sum(map(len, doomed.values()))
+            result["would_expire"] = total.doomed
         if failed:
             return result
         now, everything = self._site.now(), request.instances is None and request.database is None
@@ -99,8 +113,13 @@ class PruneHandler:
         return result
 
 
-async def judge(site: Site, instances: Collection[str] | None = None, database: str | None = None) -> list[Verdict]:
+async def judge(
+    site: Site, instances: Collection[str] | None = None, database: str | None = None
+) -> AsyncGenerator[list[Verdict]]:
     """What retention makes of the backups as they are now, of some instances or of all, or of one database.
+
+    It comes instance by instance, several small ones together: an instance is judged by itself, so memory depends on the
+    largest of them, not on all.
 
     Raises:
         NotFoundError: an instance or database is named that has no backups and is not configured.
@@ -111,11 +130,28 @@ async def judge(site: Site, instances: Collection[str] | None = None, database: 
         raise StorageError(
             "the catalog has not been made from the store yet, so nothing expires", hint="Run: vyactl catalog rebuild"
         )
-    outlines = await site.catalog.backups.outlines(instances)
-    _refuse_unknown(site, outlines, instances or (), database)
-    terms = _terms(site, await claimed(site, outlines))
-    verdicts = await asyncio.to_thread(decide, outlines, terms)
-    return [verdict for verdict in verdicts if database in {None, verdict.backup.database}]
+    counts = await site.catalog.backups.counts(instances)
+    await _refuse_unknown(site, counts.keys(), instances or (), database)
+    terms = _terms(site, {})
+    for chosen in _together(counts):
+        outlines = await site.catalog.backups.outlines(chosen)
+        claims = await claimed(site, outlines)
+        verdicts = await asyncio.to_thread(decide, outlines, replace(terms, in_use=claims))
+        yield [verdict for verdict in verdicts if database in {None, verdict.backup.database}]
+
+
+def _together(counts: Mapping[str, int]) -> Iterator[list[str]]:
+    """Instances, in order, in groups of not too many backups."""
+    chosen: list[str] = []
+    backups = 0
+    for instance, count in sorted(counts.items()):
+        if chosen and (backups + count > _JUDGED or len(chosen) == _JUDGED_INSTANCES):
+            yield chosen
+            chosen, backups = [], 0
+        chosen.append(instance)
+        backups += count
+    if chosen:
+        yield chosen
 
 
 async def last_applied(site: Site) -> datetime | None:
@@ -164,14 +200,15 @@ def _rules(site: Site) -> Any:
     return rules_of
 
 
-def _refuse_unknown(site: Site, outlines: Sequence[Outline], instances: Collection[str], database: str | None) -> None:
+async def _refuse_unknown(site: Site, there: Collection[str], instances: Collection[str], database: str | None) -> None:
     """What is configured no more still has backups to judge; what has neither is a mistake in typing."""
-    there = {each.instance for each in outlines}
     for instance_id in instances:
         if instance_id not in there:
             site.instance(instance_id)
-    names = {each.database for each in outlines}
-    if database is not None and database not in names:
+    if database is None:
+        return
+    names = await site.catalog.backups.databases(there)
+    if database not in names:
         raise NotFoundError(
             f"there is no backup of a database {database!r}",
             code="unknown_backup",

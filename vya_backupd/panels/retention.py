@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from datetime import datetime
 
 from vya_backupd.api.access import Role
-from vya_backupd.api.route import Asked, Record, Route
+from vya_backupd.api.route import Asked, Record, Stream
 from vya_backupd.api.wire import format_time
 from vya_backupd.operations.prune import judge
 from vya_backupd.operations.site import Site
@@ -18,41 +22,49 @@ class RetentionPanel:
     def __init__(self, site: Site) -> None:
         self._site = site
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[Stream]:
         """See ``Panel``."""
-        return [Route("GET", "/v1/retention/plan", Role.VIEWER, self._plan)]
+        return [Stream("GET", "/v1/retention/plan", Role.VIEWER, self._plan, "application/json")]
 
-    async def _plan(self, asked: Asked) -> Record:
-        """Every backup with its verdict; ``instance`` and ``database`` narrow it."""
+    async def _plan(self, asked: Asked) -> AsyncGenerator[bytes]:
+        """Every backup with its verdict, as it is judged; ``instance`` and ``database`` narrow it. One JSON object."""
         instance = asked.query.get("instance")
-        verdicts = await judge(self._site, None if instance is None else [instance], asked.query.get("database"))
-        retention = self._site.config.storage.retention
-        return {
-            "cleanup_enabled": retention.cleanup_enabled,
-            "totals": _totals(verdicts),
-            "backups": [self._record(verdict) for verdict in verdicts],
-        }
+        totals = {"kept": 0, "kept_bytes": 0, "expired": 0, "expired_bytes": 0}
+        before = b'{"backups": ['
+        chosen = None if instance is None else [instance]
+        async with aclosing(judge(self._site, chosen, asked.query.get("database"))) as judged:
+            async for verdicts in judged:
+                _add(totals, verdicts)
+                if verdicts:
+                    yield before + await asyncio.to_thread(self._text, verdicts, self._site.now())
+                    before = b", "
+        end = {"totals": totals, "cleanup_enabled": self._site.config.storage.retention.cleanup_enabled}
+        yield (b"" if before == b", " else before) + b"], " + json.dumps(end).encode()[1:]
 
-    def _record(self, verdict: Verdict) -> Record:
-        backup = verdict.backup
-        return {
-            "id": backup.id,
-            "instance": backup.instance,
-            "database": backup.database,
-            "type": str(backup.type),
-            "file": str(Path(self._site.store.base_path) / backup.path),
-            "size_bytes": backup.size_bytes,
-            "taken_at": format_time(backup.taken_at),
-            "held": is_held(backup.hold, self._site.now()),
-            "keep": verdict.keep,
-            "reasons": list(verdict.reasons),
-        }
+    def _text(self, verdicts: Sequence[Verdict], now: datetime) -> bytes:
+        """The records, without the brackets of their list."""
+        base = str(self._site.store.base_path)
+        return json.dumps([_record(verdict, base, now) for verdict in verdicts])[1:-1].encode()
 
 
-def _totals(verdicts: list[Verdict]) -> Record:
-    totals = {"kept": 0, "kept_bytes": 0, "expired": 0, "expired_bytes": 0}
+def _record(verdict: Verdict, base: str, now: datetime) -> Record:
+    backup = verdict.backup
+    return {
+        "id": backup.id,
+        "instance": backup.instance,
+        "database": backup.database,
+        "type": str(backup.type),
+        "file": f"{base}/{backup.path}",
+        "size_bytes": backup.size_bytes,
+        "taken_at": format_time(backup.taken_at),
+        "held": is_held(backup.hold, now),
+        "keep": verdict.keep,
+        "reasons": verdict.reasons,
+    }
+
+
+def _add(totals: dict[str, int], verdicts: Sequence[Verdict]) -> None:
     for verdict in verdicts:
         word = "kept" if verdict.keep else "expired"
         totals[word] += 1
         totals[f"{word}_bytes"] += verdict.backup.size_bytes
-    return totals

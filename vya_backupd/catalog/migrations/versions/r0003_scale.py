@@ -15,8 +15,12 @@ _INDEXES = {
     "backups_by_age": ["taken_at", "id"],
     "backups_of_instance": ["instance", "taken_at", "id"],
     "backups_of_database": ["instance", "database", "taken_at", "id"],
-    "backups_by_verification": ["verified_at", "id"],
+    "backups_by_verification": ["verified_at"],
+    "backups_by_reading": ["read_at", "id"],
 }
+
+
+_BEFORE = ("backups_by_age", "backups_of_instance", "backups_of_database", "backups_by_verification")
 
 
 def upgrade() -> None:
@@ -26,6 +30,12 @@ def upgrade() -> None:
     else:
         _make_manifests("backups")
         op.drop_column("backups", "manifest")
+        op.add_column("backups", sa.Column("read_at", sa.BigInteger))
+        op.execute("UPDATE backups SET read_at = coalesce(verified_at, finished_at)")
+        op.alter_column("backups", "read_at", nullable=False)
+        op.drop_index("backups_by_verification", "backups")
+        for name in ("backups_by_verification", "backups_by_reading"):
+            op.create_index(name, "backups", _INDEXES[name])
     op.create_table(
         "deletions",
         sa.Column("backup_id", sa.String, primary_key=True),
@@ -37,7 +47,7 @@ def upgrade() -> None:
 
 def _rebuild() -> None:
     """SQLite would leave the gaps of a dropped column where they are: the table is written anew."""
-    for name in _INDEXES:
+    for name in _BEFORE:
         op.drop_index(name, "backups")
     op.rename_table("backups", "backups_before")
     op.create_table(
@@ -58,12 +68,14 @@ def _rebuild() -> None:
         sa.Column("verified_at", sa.BigInteger),
         sa.Column("held_until", sa.BigInteger),
         sa.Column("run", sa.String),
+        sa.Column("read_at", sa.BigInteger, nullable=False),
     )
     kept = (
         "id, path, hostname, instance, database, engine, type, taken_at, finished_at, size_bytes, raw_size_bytes, "
         "proof, held, verified_at, held_until, run"
     )
-    op.execute(f"INSERT INTO backups ({kept}) SELECT {kept} FROM backups_before")  # noqa: S608 - nobody's words
+    read = "coalesce(verified_at, finished_at)"
+    op.execute(f"INSERT INTO backups ({kept}, read_at) SELECT {kept}, {read} FROM backups_before")  # noqa: S608 - nobody's words
     for name, columns in _INDEXES.items():
         op.create_index(name, "backups", columns)
     _make_manifests("backups_before")
