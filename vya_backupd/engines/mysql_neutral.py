@@ -8,6 +8,7 @@ touched, never the text of routines; a table alias that is spelled like the data
 
 from __future__ import annotations
 
+import functools
 import re
 
 _IDENT = rb"`[^`]*(?:``[^`]*)*`"
@@ -24,9 +25,18 @@ class OwnName:
     def __init__(self, database: str) -> None:
         quoted = b"`" + database.encode("utf-8").replace(b"`", b"``") + b"`"
         self._qualifier = quoted + b"."
-        self._sure = re.compile(re.escape(self._qualifier) + _IDENT + rb"(?:\.`|\()")
-        own = rb"(?:" + re.escape(quoted) + rb"|" + re.escape(database.encode("utf-8")) + rb")\s*\.\s*"
-        self._trigger = re.compile(
+        self._own = rb"(?:" + re.escape(quoted) + rb"|" + re.escape(database.encode("utf-8")) + rb")\s*\.\s*"
+
+    # Made when first needed: to compile them takes longer than to scan the dump of a small database.
+
+    @functools.cached_property
+    def _sure(self) -> re.Pattern[bytes]:
+        return re.compile(re.escape(self._qualifier) + _IDENT + rb"(?:\.`|\()")
+
+    @functools.cached_property
+    def _trigger(self) -> re.Pattern[bytes]:
+        own = self._own
+        return re.compile(
             rb"/\*!50003 CREATE\*/ (?:/\*!50017 DEFINER=(?:" + _IDENT + rb"@)?" + _IDENT + rb"\*/ )?"
             rb"/\*!50003 (?i:TRIGGER\s+(?:IF\s+NOT\s+EXISTS\s+)?)(" + own + rb")?" + _NAME + rb"\s+"
             rb"(?i:(?:BEFORE|AFTER)\s+(?:INSERT|UPDATE|DELETE)\s+ON\s+)(" + own + rb")?",

@@ -27,6 +27,8 @@ from vya_backupd.observe.audit_file import AuditFile
 _log = structlog.get_logger("vya.audit")
 
 MARK = "audit.head"
+_GATHER_SECONDS = 0.2
+"""After something happened, until it is written down, with what follows at its heels. The catalog has it until then."""
 _BATCH = 200
 _WAITS = (1.0, 5.0, 15.0, 60.0)
 """Seconds until the next attempt while the file cannot be written."""
@@ -78,6 +80,7 @@ class AuditTrail:
                     await asyncio.sleep(_WAITS[min(streak, len(_WAITS)) - 1])
                 else:
                     await self._wake.wait()
+                    await asyncio.sleep(_GATHER_SECONDS)
         finally:
             unsubscribe()
 
