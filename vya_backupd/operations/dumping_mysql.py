@@ -34,9 +34,12 @@ from vya_backupd.errors import DumpError, ServerError, ToolError
 from vya_backupd.model.backup import Section
 from vya_backupd.model.command import Command
 from vya_backupd.operations.dump_run import DumpRun
+from vya_backupd.operations.looking import Dump, Look
+from vya_backupd.operations.site import Site
 from vya_backupd.pipeline.dump import DumpResult, Stream
 from vya_backupd.pipeline.filled import all_filled, writer_gone
 from vya_backupd.policy import dump_plan_mysql as plan
+from vya_backupd.policy.dump_plan import WORTHWHILE, DumpPlan
 from vya_backupd.process import Process
 
 _BEYOND_HEADERS = 4096
@@ -63,9 +66,33 @@ async def dump_in_sessions(run: DumpRun) -> DumpResult | None:
                 return None
             await dump.open(shares, held)
         except (ServerError, ToolError, DumpError) as error:
-            run.warnings.append(f"dumped in one stream, not in several: {error.message}")
+            run.warnings.append(f"dumped in one stream: {error.message}")
             return None
         return await dump.carry()
+
+
+async def plan_of(site: Site, job: Dump, found: Look) -> DumpPlan:
+    """How the database would be dumped now, if commits can be held back.
+
+    Raises:
+        VyaError: the server did not answer as it should.
+    """
+    tables: list[plan.Table] = []
+    if _is_worth_asking(site, found):
+        tables = await site.probe.table_sizes(job.instance, job.server, job.database)
+    count, reason = _sessions(site, tables)
+    return DumpPlan(count, (), reason)
+
+
+def _is_worth_asking(site: Site, found: Look) -> bool:
+    """Whether several sessions can come out of it: most databases are small, and are not asked anything more."""
+    wanted, size = site.config.backup.parallel_per_database, found.before.size_bytes if found.before else 0
+    return wanted != 1 if wanted is not None else size >= WORTHWHILE
+
+
+def _sessions(site: Site, tables: Sequence[plan.Table]) -> tuple[int, str]:
+    backup, cores = site.config.backup, len(os.sched_getaffinity(0))
+    return plan.sessions(tables, cores, backup.parallel_per_database, backup.parallel_piece_size)
 
 
 class _Dump:
@@ -74,6 +101,7 @@ class _Dump:
         self._engine = cast("MySQL", run.job.engine)
         self._tables: list[plan.Table] = []
         self._structure: BinaryIO | None = None
+        self._has_positions = False
         self._writers: list[Process] = []
         self._taken_at: datetime | None = None
 
@@ -83,12 +111,11 @@ class _Dump:
         Raises:
             VyaError: the server did not answer, or does not let this account hold commits back.
         """
-        job, probe, wanted = self._run.job, self._run.site.probe, self._run.site.config.backup.parallel_per_database
-        before = self._run.found.before
-        if wanted == 1 or before is None or before.size_bytes < plan.smallest_table():
+        job, probe = self._run.job, self._run.site.probe
+        if not _is_worth_asking(self._run.site, self._run.found):
             return None
         self._tables = await probe.table_sizes(job.instance, job.server, job.database)
-        count = plan.sessions(self._tables, os.cpu_count() or 1, wanted)
+        count, _ = _sessions(self._run.site, self._tables)
         if count == 1:
             return None
         lacking = mysql_rights.lacking_to_hold_commits(await probe.grants(job.instance))
@@ -157,7 +184,7 @@ class _Dump:
         )
         async with run.site.spawner.start(command, stdout=file.fileno()) as process:
             await self._ended_well(process, _STRUCTURE_SECONDS)
-        await asyncio.to_thread(_scan, file, scanner)
+        self._has_positions = await asyncio.to_thread(_scan, file, scanner)
 
     async def _ended_well(self, process: Process, seconds: float) -> None:
         try:
@@ -195,6 +222,8 @@ class _Dump:
             return []
         place = f"/proc/self/fd/{self._structure.fileno()}"
         main = Stream(os.open(place, os.O_RDONLY), self._run.scanner(), frozenset(Section) - _POSITIONS)
+        if not self._has_positions:
+            return [main]
         return [main, Stream(os.open(place, os.O_RDONLY), self._run.scanner(want_hash=False), _POSITIONS)]
 
 
@@ -204,9 +233,10 @@ def _spool(beside: int) -> contextlib.AbstractContextManager[BinaryIO]:
     return cast("contextlib.AbstractContextManager[BinaryIO]", tempfile.TemporaryFile(dir=folder))
 
 
-def _scan(file: BinaryIO, scanner: Scanner) -> None:
-    """Read a whole dump. Raises as the scanner does."""
+def _scan(file: BinaryIO, scanner: Scanner) -> bool:
+    """Read a whole dump of a structure; whether it has positions of sequences. Raises as the scanner does."""
     file.seek(0)
+    found = False
     while chunk := file.read(_READ):
-        scanner.feed(chunk)
-    scanner.finish()
+        found |= any(segment.section in _POSITIONS for segment in scanner.feed(chunk))
+    return found or any(segment.section in _POSITIONS for segment in scanner.finish())

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from vya_backupd.model.instance import EngineKind
-from vya_backupd.operations import dumping_postgresql
+from vya_backupd.operations import dumping_mysql, dumping_postgresql
 from vya_backupd.operations.dump_run import DumpRun
 from vya_backupd.operations.looking import Dump, Look
 from vya_backupd.operations.site import Site
@@ -28,6 +28,8 @@ class Way:
 
 _WAYS: Mapping[EngineKind, Way] = {
     EngineKind.POSTGRESQL: Way(dumping_postgresql.dump_in_sessions, dumping_postgresql.plan_of),
+    EngineKind.MARIADB: Way(dumping_mysql.dump_in_sessions, dumping_mysql.plan_of),
+    EngineKind.MYSQL: Way(dumping_mysql.dump_in_sessions, dumping_mysql.plan_of),
 }
 
 

@@ -12,13 +12,8 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-PIECE_SIZE = 64 << 20
-"""Bytes of table data that are worth a process of their own."""
-WORTHWHILE = 128 << 20
-"""Bytes of table data from which several processes are worth their beginnings."""
-MOST_SESSIONS = 8
-_SMALL_SHARE = 8
-"""Of a piece: a database without any table of that size is dumped in one stream."""
+from vya_backupd.policy.dump_plan import MOST_SESSIONS, PIECE_SIZE, WORTHWHILE, smallest_table
+
 _OVERSIZE = 1.3
 """A table is cut when it is so many times larger than what one process should write."""
 _NAMED = 16
@@ -66,19 +61,18 @@ class Share:
     range: Range | None = None
 
 
-def smallest_table(piece_size: int = PIECE_SIZE) -> int:
-    """Bytes that the largest table must have."""
-    return piece_size // _SMALL_SHARE
-
-
-def sessions(tables: Sequence[Table], cores: int, wanted: int | None, piece_size: int = PIECE_SIZE) -> int:
-    """How many processes are worth their while: as many as ``wanted``, else by cores and size; one for small tables."""
-    if max((table.size for table in tables), default=0) < smallest_table(piece_size):
-        return 1
-    if wanted is not None:
-        return wanted
+def sessions(tables: Sequence[Table], cores: int, wanted: int | None, piece_size: int = PIECE_SIZE) -> tuple[int, str]:
+    """How many processes are worth their while, and why: as many as wanted, else by cores and size."""
     total = sum(table.size for table in tables)
-    return max(1, min(cores, MOST_SESSIONS, total // PIECE_SIZE)) if total >= WORTHWHILE else 1
+    size = f"{total >> 20} MiB in tables"
+    if max((table.size for table in tables), default=0) < smallest_table(piece_size):
+        return 1, "no table is large enough to be read apart"
+    if wanted is not None:
+        return wanted, f"configured: {wanted}"
+    if total < WORTHWHILE:
+        return 1, f"{size}: several sessions would not be worth it"
+    count = max(1, min(cores, MOST_SESSIONS, total // PIECE_SIZE))
+    return count, f"{size}, {cores} {'core' if cores == 1 else 'cores'}"
 
 
 def to_cut(tables: Sequence[Table], count: int) -> list[str]:
