@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ import pytest
 from tests.conftest import _labels, require_spec
 from tests.e2e import compare
 from tests.e2e.schemas import postgresql as everything
+from tests.operations.feeding_rig import feeding_rig
 from vya_backupd.engines.scan_postgresql import PostgresqlScanner
+from vya_backupd.operations.feeding_postgresql import PostgresqlFeeder
 from vya_backupd.testing.product import Product, instance
 from vya_backupd.testing.servers import PrivateServer
 
@@ -74,9 +77,12 @@ def test_users_log_in_with_their_passwords(restored: Site) -> None:
     assert not restored.target.can_login("app_expired", "expired")
 
 
-def test_restored_beside_the_original_it_is_the_same(restored: Site) -> None:
+@pytest.mark.parametrize("sessions", ["1", "3"])
+def test_restored_beside_the_original_it_is_the_same(restored: Site, sessions: str) -> None:
     copy = "copy_of_everything"
-    restored.product.ok("restore", "--instance", "one", "--database", DATABASE, "--latest", "--target-database", copy)
+    source = ("--instance", "one", "--database", DATABASE, "--latest", "--sessions", sessions)
+    done = restored.product.ok("restore", *source, "--target-database", copy)
+    assert done["steps"][0]["detail"]["sessions"] == int(sessions)
     compare.assert_same(restored.source, DATABASE, restored.source, copy)
     restored.source.sql("drop subscription never_connected", copy)
     restored.source.drop_database(copy)
@@ -89,6 +95,20 @@ def test_zcat_and_psql_restore_without_us(restored: Site) -> None:
     restored.target.sql(text.decode("utf-8", "surrogateescape"), by_hand)
     compare.assert_equal(compare.dump(restored.source, DATABASE), compare.dump(restored.target, by_hand))
     compare.assert_same_rows(restored.source, DATABASE, restored.target, by_hand)
+
+
+async def test_tiny_segments_restore_the_same_over_many_sessions(restored: Site, tmp_path: Path) -> None:
+    """Nearly every row is a unit by itself, and goes wherever a session is free."""
+    copy = "cut_and_spread"
+    async with feeding_rig(restored.source, tmp_path) as rig:
+        path = await rig.packed(DATABASE, 2048)
+        fed = await rig.restored(PostgresqlFeeder(4), path, copy)
+    with gzip.open(path) as text:
+        assert fed.raw_size == sum(map(len, text))
+    compare.assert_equal(compare.dump(restored.source, DATABASE), compare.dump(restored.source, copy))
+    compare.assert_same_rows(restored.source, DATABASE, restored.source, copy)
+    restored.source.sql("drop subscription never_connected", copy)
+    restored.source.drop_database(copy)
 
 
 def test_tiny_segments_restore_the_same(restored: Site) -> None:
