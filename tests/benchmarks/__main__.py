@@ -88,7 +88,7 @@ class Suite:
                     series = await verifying(file, self._rounds)
                     yield f"### Verify, on one core: {label}\n\n{_compared(series, 'bare inflate (isal)')}"
                 if "restore" in self._parts:
-                    series = await restoring(bench, product, file, 1)
+                    series = await restoring(bench, product, file, self._rounds)
                     yield f"### Restore: {label}\n\n{_compared(series, 'zcat | client')}"
             if "small" in self._parts:
                 names = make_small(bench, 50)

@@ -1,16 +1,18 @@
-"""Restore through the daemon against ``zcat | client``, one session each."""
+"""Restore through the daemon against ``zcat | client``, and against what restores in several sessions otherwise."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from tests.benchmarks.control import operate
 from tests.benchmarks.data import DATABASE
-from tests.benchmarks.measure import Run, Series, compare
+from tests.benchmarks.measure import Contender, Run, Series, compare, cpu_seconds
 from tests.benchmarks.rigs import Bench
 from vya_backupd.testing.product import Product
 
@@ -19,25 +21,37 @@ _COPY = "bench_copy"
 
 async def restoring(bench: Bench, product: Product, file: Path, rounds: int) -> dict[str, Series]:
     """The backup in ``file``, into an empty database."""
-    label, rig = bench.server.spec.label, bench.rig
+    contenders = {"zcat | client": _piped(bench, file), "restore": _ours(bench, product), **await _peers(bench)}
+    found = await compare(contenders, rounds)
+    bench.server.drop_database(_COPY)
+    shutil.rmtree(bench.folder / "archive", ignore_errors=True)
+    return found
 
-    async def ours() -> Run:
+
+def _ours(bench: Bench, product: Product) -> Contender:
+    async def run() -> Run:
         bench.server.drop_database(_COPY)
-        begun = time.perf_counter()
+        pid = product.process.pid
+        begun, before = time.perf_counter(), cpu_seconds(pid)
         await asyncio.to_thread(
             operate,
             product.socket_path,
             "restore",
-            instance=label,
+            instance=bench.server.spec.label,
             database=DATABASE,
             latest=True,
             target_database=_COPY,
         )
-        return Run(time.perf_counter() - begun)
+        return Run(time.perf_counter() - begun, cpu=cpu_seconds(pid) - before)
 
-    async def piped() -> Run:
-        bench.server.drop_database(_COPY)
-        bench.server.create_database(_COPY)
+    return run
+
+
+def _piped(bench: Bench, file: Path) -> Contender:
+    rig = bench.rig
+
+    async def run() -> Run:
+        _empty(bench)
         begun = time.perf_counter()
         command = rig.engine.client_command(rig.instance, _COPY, rig.tools, rig.facts)
         with subprocess.Popen(["zcat", str(file)], stdout=subprocess.PIPE) as zcat:
@@ -51,6 +65,33 @@ async def restoring(bench: Bench, product: Product, file: Path, rounds: int) -> 
             raise RuntimeError(ended.stderr)
         return Run(time.perf_counter() - begun)
 
-    found = await compare({"zcat | client": piped, "restore": ours}, rounds)
+    return run
+
+
+def _empty(bench: Bench) -> None:
     bench.server.drop_database(_COPY)
-    return found
+    bench.server.create_database(_COPY)
+
+
+async def _peers(bench: Bench) -> dict[str, Contender]:
+    """What restores in two sessions otherwise, as far as this machine has it."""
+    return {"pg_restore -j2": await _pg_restore(bench)} if bench.server.kind == "postgresql" else {}
+
+
+async def _pg_restore(bench: Bench) -> Contender:
+    """pg_restore with two sessions, of a directory with the same content; ANALYZE is ours alone."""
+    target = bench.folder / "archive"
+    shutil.rmtree(target, ignore_errors=True)
+    argv = [part for part in bench.dump.argv if part != "--format=plain"]
+    options = ("--format=directory", "--jobs=2", f"--file={target}")
+    await bench.tool(replace(bench.dump, argv=(argv[0], *options, *argv[1:])))
+    rig = bench.rig
+
+    async def run() -> Run:
+        _empty(bench)
+        client = rig.engine.client_command(rig.instance, _COPY, rig.tools, rig.facts)
+        place = [part for part in client.argv if part.startswith(("--dbname=", "--no-password"))]
+        program = str(bench.server.tools["pg_restore"])
+        return await bench.tool(replace(client, argv=(program, "--jobs=2", "--exit-on-error", *place, str(target))))
+
+    return run

@@ -42,7 +42,7 @@ class Bench:
 
     async def bare(self) -> Run:
         """The dump tool into nothing: the limit of one stream."""
-        return await self._tool(self.dump, os.open(os.devnull, os.O_WRONLY))
+        return await self.tool(self.dump, os.open(os.devnull, os.O_WRONLY))
 
     def through(self, *packer: str) -> Contender:
         """The dump tool into a packing program, into a file."""
@@ -53,7 +53,7 @@ class Bench:
                 begun = time.perf_counter()
                 with subprocess.Popen(packer, stdin=subprocess.PIPE, stdout=file, pipesize=PIPE_SIZE) as process:
                     assert process.stdin is not None
-                    await self._tool(self.dump, os.dup(process.stdin.fileno()), process.stdin.close)
+                    await self.tool(self.dump, os.dup(process.stdin.fileno()), process.stdin.close)
                     assert await asyncio.to_thread(process.wait) == 0
                 seconds = time.perf_counter() - begun
             return self._taken(target, seconds)
@@ -67,7 +67,7 @@ class Bench:
             target = self.folder / "archive"
             argv = [part for part in self.dump.argv if part != "--format=plain"]
             command = replace(self.dump, argv=(argv[0], *options, f"--file={target}", *argv[1:]))
-            run = await self._tool(command, None)
+            run = await self.tool(command, None)
             return self._taken(target, run.seconds)
 
         return run
@@ -132,7 +132,8 @@ class Bench:
             found["mydumper -t2 -c"] = self.mydumper()
         return found
 
-    async def _tool(self, command: Command, stdout: int | None, after: Callable[[], None] | None = None) -> Run:
+    async def tool(self, command: Command, stdout: int | None = None, after: Callable[[], None] | None = None) -> Run:
+        """Run a program to its good end. ``stdout`` is closed here, ``after`` called once it was handed over."""
         begun = time.perf_counter()
         async with self.rig.spawner.start(command, stdout=stdout) as process:
             if stdout is not None:
