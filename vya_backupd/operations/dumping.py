@@ -29,12 +29,13 @@ from vya_backupd.model.event import Event
 from vya_backupd.model.instance import EngineKind
 from vya_backupd.model.operation import Progress
 from vya_backupd.operations.dump_run import DumpRun
-from vya_backupd.operations.dumping_parallel import dump_database
+from vya_backupd.operations.dumping_parallel import dump_database, planned
 from vya_backupd.operations.looking import Dump, InstalledTools, Look, look, refuse_lacking_tables
 from vya_backupd.operations.site import Site
 from vya_backupd.operations.unbroken import to_its_end
 from vya_backupd.operations.work import Work
 from vya_backupd.pipeline.dump import DumpResult, Stream
+from vya_backupd.policy.dump_plan import DumpPlan
 from vya_backupd.policy.naming import Subject
 from vya_backupd.storage import Partial
 
@@ -81,7 +82,8 @@ class Dumper:
             if found.is_stale:
                 found = await look(self._site, self._job, self._installed)
             if self._job.dry_run:
-                return Dumped(None, found.would_do(self._site, self._job))
+                made = await planned(self._site, self._job, found)
+                return Dumped(None, found.would_do(self._site, self._job) | _told(made))
             found.room(self._site)
             stored = await self._write(found, self._facts(found), held)
         detail = {"size_bytes": stored.manifest.size_bytes, "warnings": list(stored.manifest.warnings)}
@@ -168,6 +170,11 @@ class Dumper:
         self._work.progress(
             Progress(self._work.operation.id, job.instance.id, job.database, self._phase, raw, self._expected, written)
         )
+
+
+def _told(made: DumpPlan | None) -> dict[str, Any]:
+    """A plan, as a dry run tells it."""
+    return {} if made is None else {"sessions": made.sessions, "sessions_reason": made.reason}
 
 
 async def _dump_globals(run: DumpRun) -> DumpResult:
