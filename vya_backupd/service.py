@@ -25,6 +25,7 @@ from vya_backupd.api.wire import (
     result_record,
     watch_line,
 )
+from vya_backupd.catalog.backups import Place
 from vya_backupd.config.load import show
 from vya_backupd.daemon.lifecycle import Lifecycle, Phase
 from vya_backupd.daemon.objectives import Objectives
@@ -199,12 +200,19 @@ class DaemonService:
     def _record(self, stored: StoredBackup) -> Record:
         return backup_record(stored, self._site.store.base_path)
 
-    async def backups(self, instance: str | None, database: str | None, limit: int | None = None) -> list[Record]:
+    async def backups(
+        self, instance: str | None, database: str | None, limit: int, after: tuple[datetime, str] | None = None
+    ) -> list[Record]:
         """See ``Service``. An instance that is configured no more still has its backups listed."""
-        found = await self._site.catalog.backups.find(instance, database, limit=limit)
+        place = Place(*after) if after else None
+        found = await self._site.catalog.backups.find(instance, database, limit=limit, after=place)
         if not found and instance is not None:
             self._site.instance(instance)
         return [self._record(stored) for stored in found]
+
+    async def newest_backups(self, instance: str | None) -> list[Record]:
+        """See ``Service``."""
+        return [self._record(stored) for stored in await self._site.catalog.backups.newest_each(instance)]
 
     async def backup(self, backup_id: str) -> Record:
         """See ``Service``."""

@@ -58,8 +58,14 @@ class RecordedService:
         self.calls.append(("plan_restore", request))
         return {"target": "x"}
 
-    async def backups(self, instance: str | None, database: str | None, limit: int | None = None) -> list[Record]:
-        self.calls.append(("backups", instance, database, limit))
+    async def newest_backups(self, instance: str | None) -> list[Record]:
+        self.calls.append(("newest_backups", instance))
+        return [{"id": "b1"}]
+
+    async def backups(
+        self, instance: str | None, database: str | None, limit: int, after: tuple[datetime, str] | None = None
+    ) -> list[Record]:
+        self.calls.append(("backups", instance, database, limit, after))
         return [{"id": "b1"}]
 
     async def backup(self, backup_id: str) -> Record:

@@ -37,9 +37,9 @@ async def test_requests_reach_the_service_with_their_actor(control: Control) -> 
     assert (await control.ask("POST", "/v1/backups/b7/release"))[1] == {"backup": {"id": "b7", "held": False}}
     assert (await control.ask("DELETE", "/v1/backups/b7?allow_held=true"))[0] == 200
     assert (await control.ask("POST", "/v1/operations/o1/cancel"))[0] == 200
-    assert (await control.ask("GET", "/v1/backups?instance=pg&database=a%20b&limit=5"))[1] == {
-        "backups": [{"id": "b1"}]
-    }
+    page = "/v1/backups?instance=pg&database=a%20b&limit=5&after=2026-01-09T10:00:00.25Z%20b9"
+    assert (await control.ask("GET", page))[1] == {"backups": [{"id": "b1"}], "next": None}
+    assert (await control.ask("GET", "/v1/backups?newest=1"))[1] == {"backups": [{"id": "b1"}]}
     assert (await control.ask("GET", "/v1/operations?state=failed"))[0] == 200
     assert (await control.ask("POST", "/v1/restore/plan", json={"file": "/x"}))[1] == {"plan": {"target": "x"}}
     assert control.service.calls == [
@@ -48,7 +48,8 @@ async def test_requests_reach_the_service_with_their_actor(control: Control) -> 
         ("release", "b7", actor()),
         ("delete", "b7", actor(), True),
         ("cancel", "o1", actor()),
-        ("backups", "pg", "a b", 5),
+        ("backups", "pg", "a b", 5, (datetime(2026, 1, 9, 10, 0, 0, 250_000, tzinfo=UTC), "b9")),
+        ("newest_backups", None),
         ("operations", 50, "failed"),
         ("plan_restore", {"file": "/x"}),
     ]

@@ -1,5 +1,5 @@
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -7,6 +7,7 @@ from sqlalchemy.exc import StatementError
 
 from tests.catalog.samples import EXTENTS, NIGHT, backup, event
 from vya_backupd.catalog import Catalog, LastSize
+from vya_backupd.catalog.backups import Place
 from vya_backupd.errors import UsageError
 from vya_backupd.model.backup import BackupType, Hold, Outline, Proof, StoredBackup
 
@@ -143,3 +144,52 @@ async def test_rebuilding_replaces_everything_and_is_remembered(catalog: Catalog
     assert not again.needs_rebuild
     assert await again.backups.count() == 1234
     await again.close()
+
+
+async def test_pages_of_a_list_make_the_whole_list(catalog: Catalog) -> None:
+    many = [backup(f"b{number:02}", hours=number // 3, database="ab"[number % 2]) for number in range(20)]
+    await catalog.backups.replace_all(many)
+    whole = await catalog.backups.find()
+    for size in (1, 3, 7, 20):
+        found: list[StoredBackup] = []
+        while page := await catalog.backups.find(
+            limit=size, after=Place(_taken(found[-1]), found[-1].id) if found else None
+        ):
+            found += page
+        assert found == whole
+    last = whole[9]
+    await catalog.backups.remove(last.id, None)
+    assert await catalog.backups.find(after=Place(_taken(last), last.id)) == whole[10:]
+
+
+def _taken(stored: StoredBackup) -> datetime:
+    return stored.manifest.facts.taken_at
+
+
+async def test_a_file_that_was_copied_is_listed_once(catalog: Catalog) -> None:
+    copy = StoredBackup(backup("b1").manifest, "site/copy/b1.sql.gz")
+    assert await catalog.backups.replace_all([backup("b1"), copy]) == 1
+    assert await catalog.backups.find() == [copy]
+    assert await catalog.backups.unlisted([copy.path, backup("b1").path]) == {backup("b1").path}
+
+
+async def test_a_rebuild_leaves_no_gap_in_the_list(catalog: Catalog) -> None:
+    await catalog.backups.replace_all([backup("b1"), backup("gone", hours=1)])
+    await catalog.backups.enter([backup("b1"), backup("b2", hours=2)])
+    assert [each.id for each in await catalog.backups.find()] == ["b2", "gone", "b1"]
+    await catalog.backups.keep_only({"b1", "b2"})
+    assert [each.id for each in await catalog.backups.find()] == ["b2", "b1"]
+
+
+async def test_deletions_that_were_begun_are_remembered_until_they_end(catalog: Catalog) -> None:
+    for number in range(3):
+        await catalog.backups.record(backup(f"b{number}"), None)
+    reports = {f"b{number}": event("backup.expired", data={"path": f"p{number}"}) for number in range(3)}
+    await catalog.backups.intend(reports)
+    await catalog.backups.intend({"b1": reports["b1"]})
+    assert await catalog.backups.intended() == reports
+    await catalog.backups.desist(["b0"])
+    await catalog.backups.remove("b1", reports["b1"])
+    assert await catalog.backups.intended() == {"b2": reports["b2"]}
+    await catalog.backups.replace_all([backup("b2")])
+    assert await catalog.backups.intended() == {}

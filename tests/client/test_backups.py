@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
 
 from tests.client.canned import TAKEN, CannedDaemon, backup
 from tests.client.conftest import Vyactl
@@ -63,6 +68,25 @@ def test_an_empty_list_is_said_on_stderr(daemon: CannedDaemon, vyactl: Vyactl) -
     ran = vyactl("backups", "list", "--limit", "5")
     assert (ran.code, ran.out, ran.err) == (0, "", "no backups\n")
     assert daemon.asked[0][1] == "/v1/backups?limit=5"
+
+
+@pytest.mark.parametrize(("limit", "ids"), [((), "abcde"), (("--limit", "3"), "abc"), (("--limit", "4"), "abcd")])
+def test_a_long_list_is_fetched_page_by_page(
+    daemon: CannedDaemon, vyactl: Vyactl, limit: tuple[str, ...], ids: str
+) -> None:
+    def page(_: Any) -> dict[str, Any]:
+        asked = dict(parse_qsl(urlsplit(daemon.asked[-1][1]).query))
+        rest = "abcde"["abcde".find(asked.get("after", " ")[-1]) + 1 :]
+        found = rest[: min(2, int(asked.get("limit", 2)))]
+        return {"backups": [backup(each) for each in found], "next": f"then {found[-1]}" if len(found) == 2 else None}
+
+    daemon.answers["GET", "/v1/backups"] = page
+    lines = vyactl("backups", "list", *limit).out.splitlines()
+    assert lines[0].startswith("ID")
+    assert [line.split()[0] for line in lines[1:]] == list(ids)
+    ran = vyactl("backups", "list", *limit, "-o", "json")
+    assert [each["id"] for each in ran.json["backups"]] == list(ids)
+    assert ran.out == json.dumps(ran.json, indent=2) + "\n"
 
 
 def test_long_file_names_are_never_cut_in_a_pipe(daemon: CannedDaemon, vyactl: Vyactl) -> None:

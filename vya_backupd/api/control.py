@@ -25,13 +25,15 @@ from vya_backupd.api.public import metrics_handler
 from vya_backupd.api.refusals import Refusals
 from vya_backupd.api.route import Asked, Panel, Route, Stream
 from vya_backupd.api.service import Service
-from vya_backupd.api.wire import parse_time
+from vya_backupd.api.wire import parse_place, parse_time, place_of
 from vya_backupd.errors import BusyError, DeniedError, UsageError, VyaError
 from vya_backupd.model.operation import OperationKind, State
 from vya_backupd.model.origin import Origin, speaking_for
 
 MAX_BODY = 1024 * 1024
 MAX_CONNECTIONS = 128
+MAX_PAGE = 1000
+"""Backups in one answer; whoever wants more asks again."""
 MAX_REQUESTS_PER_VIEWER = 16
 """Requests that one user who is no operator may have open at once, watches included."""
 
@@ -133,10 +135,15 @@ class ControlSite:
         return json_answer({"connections": await self._service.test_connections(_text(body, "instance"))})
 
     async def _backups(self, request: web.Request) -> web.StreamResponse:
+        """A page of the list; ``next``, where there may be more, is what the next one is to come ``after``."""
         query = request.query
-        limit = _limit(query.get("limit"), None)
-        found = await self._service.backups(query.get("instance"), query.get("database"), limit)
-        return json_answer({"backups": found})
+        if query.get("newest") in {"1", "true"}:
+            return json_answer({"backups": await self._service.newest_backups(query.get("instance"))})
+        limit = min(_limit(query.get("limit"), None) or MAX_PAGE, MAX_PAGE)
+        after = parse_place(query["after"]) if "after" in query else None
+        found = await self._service.backups(query.get("instance"), query.get("database"), limit, after)
+        following = place_of(found[-1]) if len(found) == limit else None
+        return json_answer({"backups": found, "next": following})
 
     async def _backup(self, request: web.Request) -> web.StreamResponse:
         return json_answer({"backup": await self._service.backup(request.match_info["id"])})

@@ -48,8 +48,13 @@ class Service(Probes, Protocol):
     async def plan_restore(self, request: Record) -> Record:
         """What a restore would do, without doing it."""
 
-    async def backups(self, instance: str | None, database: str | None, limit: int | None = None) -> list[Record]:
-        """Backups, newest first."""
+    async def backups(
+        self, instance: str | None, database: str | None, limit: int, after: tuple[datetime, str] | None = None
+    ) -> list[Record]:
+        """Backups, newest first; those that follow the one with this snapshot's time and id."""
+
+    async def newest_backups(self, instance: str | None) -> list[Record]:
+        """The newest backup of each database, by instance and name."""
 
     async def backup(self, backup_id: str) -> Record:
         """One backup with everything known of it."""

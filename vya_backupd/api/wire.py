@@ -38,6 +38,17 @@ def parse_time(text: str) -> datetime:
     return time.astimezone(UTC)
 
 
+def place_of(record: Record) -> str:
+    """Where in the list of all backups this record's stands: a page may begin after it, be it gone by then or not."""
+    return f"{record['taken_at']} {record['id']}"
+
+
+def parse_place(text: str) -> tuple[datetime, str]:
+    """The snapshot's time and the id that ``place_of`` wrote down. Raises UsageError."""
+    time, _, backup_id = text.partition(" ")
+    return parse_time(time), backup_id
+
+
 def _time_or_none(time: datetime | None) -> str | None:
     return None if time is None else format_time(time)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vya_backupd.client import shown
+from vya_backupd.client.commands.backups import listed
 from vya_backupd.client.session import Session
 from vya_backupd.client.transport import ControlClient
 from vya_backupd.errors import NotFoundError
@@ -18,7 +19,7 @@ def choose(session: Session, client: ControlClient, request: dict[str, Any]) -> 
         NotFoundError: there is no backup to choose from.
         UsageError: the input ended.
     """
-    backups = client.get("/v1/backups", {"instance": request["instance"], "database": request["database"]})["backups"]
+    backups = [each for page in listed(client, request["instance"], request["database"]) for each in page]
     if not backups:
         raise NotFoundError("there is no backup to restore", hint="Run vyactl restore --list to see what there is.")
     instance = pick(session, "Instance", sorted({str(item["instance"]) for item in backups}))

@@ -82,7 +82,7 @@ def seconds_of(operation: dict[str, Any]) -> float | None:
         return None
 
 
-def backups_table(screen: Screen, backups: list[dict[str, Any]]) -> None:
+def backups_table(screen: Screen, backups: list[dict[str, Any]], *, titled: bool = True) -> None:
     """Backups, one a line."""
     rows = [
         (
@@ -98,7 +98,7 @@ def backups_table(screen: Screen, backups: list[dict[str, Any]]) -> None:
         )
         for backup in backups
     ]
-    screen.table(BACKUP_TITLES, rows, right=SIZE_TITLES)
+    screen.table(BACKUP_TITLES, rows, right=SIZE_TITLES, titled=titled)
 
 
 def _restored_table(screen: Screen, restored: list[dict[str, Any]]) -> None:

@@ -10,7 +10,7 @@ import enum
 import io
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
 from vya_backupd.client import shown
@@ -46,8 +46,17 @@ class Screen:
 
     def json(self, record: Any) -> None:
         """The one JSON document of this run."""
-        encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower().replace("-", "")
-        print(json.dumps(record, indent=2, ensure_ascii=encoding != "utf8"), flush=True)
+        print(_document(record), flush=True)
+
+    def json_list(self, name: str, pages: Iterable[Sequence[Any]]) -> None:
+        """The same for an object with one list in it, which may be too long to have at once: printed as it comes."""
+        opened, empty = f'{{\n  "{name}": [', True
+        for page in pages:
+            for item in page:
+                text = _document(item).replace("\n", "\n    ")
+                print(f"{opened if empty else ','}\n    {text}", end="")
+                empty = False
+        print(f"{opened}]\n}}" if empty else "\n  ]\n}", flush=True)
 
     def answer(self, text: str) -> None:
         """A line of the answer (table output only)."""
@@ -57,9 +66,16 @@ class Screen:
         """A message to the person, on stderr."""
         print(text, file=sys.stderr, flush=True)
 
-    def table(self, titles: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Sequence[str] = ()) -> None:
-        """A table on stdout; columns named in ``right`` are aligned to the right."""
-        _print_table(sys.stdout, titles, rows, right)
+    def table(
+        self,
+        titles: Sequence[str],
+        rows: Sequence[Sequence[Any]],
+        *,
+        right: Sequence[str] = (),
+        titled: bool = True,
+    ) -> None:
+        """A table on stdout; columns named in ``right`` are aligned to the right. Untitled, it goes on with another."""
+        _print_table(sys.stdout, titles, rows, right, titled=titled)
 
     def table_aside(self, titles: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Sequence[str] = ()) -> None:
         """A table that is a message, not the answer: on stderr."""
@@ -87,25 +103,35 @@ class Screen:
             self.say(f"hint:  {shown.paragraphs(error.hint)}")
 
 
-def _print_table(stream: TextIO, titles: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[str]) -> None:
+def _document(record: Any) -> str:
+    encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower().replace("-", "")
+    return json.dumps(record, indent=2, ensure_ascii=encoding != "utf8")
+
+
+def _print_table(
+    stream: TextIO, titles: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[str], *, titled: bool = True
+) -> None:
     if not rows:
         return
     from rich.console import Console
 
     if stream.isatty():
-        Console(file=stream, highlight=False).print(_table(titles, rows, right, boxed=True))
+        Console(file=stream, highlight=False).print(_table(titles, rows, right, boxed=True, titled=titled))
         return
     page = io.StringIO()
-    Console(file=page, width=_WIDE, highlight=False).print(_table(titles, rows, right, boxed=False))
+    Console(file=page, width=_WIDE, highlight=False).print(_table(titles, rows, right, boxed=False, titled=titled))
     print("\n".join(line.rstrip() for line in page.getvalue().splitlines()), file=stream, flush=True)
 
 
-def _table(titles: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[str], *, boxed: bool) -> Any:
+def _table(
+    titles: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[str], *, boxed: bool, titled: bool
+) -> Any:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD if boxed else None, pad_edge=False, header_style="bold" if boxed else "")
+    frame = box.SIMPLE_HEAD if boxed else None
+    table = Table(box=frame, pad_edge=False, header_style="bold" if boxed else "", show_header=titled)
     for title in titles:
         table.add_column(Text(title), justify="right" if title in right else "left", overflow="fold")
     for row in rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ import typer
 from vya_backupd.client import outcome, shown
 from vya_backupd.client.command import command
 from vya_backupd.client.session import Session
-from vya_backupd.client.transport import segment
+from vya_backupd.client.transport import ControlClient, segment
 from vya_backupd.errors import UsageError
 
 _OBJECTS_SHOWN = 30
@@ -58,16 +59,37 @@ def list_backups(
     TAKEN AT is the time of the snapshot: the database's contents are those of that moment. PROOF says how much is
     known: 'complete' when it was published, 'verified' when it has been re-read, 'drilled' when it has been restored.
     """
-    query = {"instance": instance, "database": database, "limit": limit}
     with session.daemon() as client:
-        backups = client.get("/v1/backups", query)["backups"]
-    if session.screen.is_json:
-        session.screen.json({"backups": backups})
-    elif backups:
-        outcome.backups_table(session.screen, backups)
-    else:
-        session.screen.say("no backups")
+        pages = listed(client, instance, database, limit)
+        if session.screen.is_json:
+            session.screen.json_list("backups", pages)
+        elif not _print_pages(session, pages):
+            session.screen.say("no backups")
     return 0
+
+
+def listed(
+    client: ControlClient, instance: str | None, database: str | None, limit: int | None = None
+) -> Iterator[list[dict[str, Any]]]:
+    """The backups that fit, the newest first, page by page. Raises VyaError as ``ControlClient.get``."""
+    after, left = None, limit
+    while left is None or left > 0:
+        query = {"instance": instance, "database": database, "limit": left, "after": after}
+        answer = client.get("/v1/backups", query)
+        yield answer["backups"]
+        after = answer.get("next")
+        if after is None:
+            return
+        left = None if left is None else left - len(answer["backups"])
+
+
+def _print_pages(session: Session, pages: Iterator[list[dict[str, Any]]]) -> int:
+    """Print them as they come, under one line of titles. Returns how many backups that was."""
+    count = 0
+    for page in pages:
+        outcome.backups_table(session.screen, page, titled=count == 0)
+        count += len(page)
+    return count
 
 
 def show(session: Session, id_: BackupId) -> int:

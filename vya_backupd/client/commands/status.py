@@ -38,7 +38,7 @@ def status(
     """
     with session.daemon() as client:
         if last_backup:
-            return _last_backups(session, client.get("/v1/backups")["backups"])
+            return _last_backups(session, client.get("/v1/backups", {"newest": 1})["backups"])
         if watch:
             return watching.watch(session.screen, lambda: client.get("/v1/status"), everything=everything)
         record = client.get("/v1/status")
