@@ -13,7 +13,7 @@ import pytest
 
 from tests.catalog.samples import NIGHT, backup
 from tests.daemon.site import Clock, instance, small_site
-from vya_backupd.engines.mysql_rights import Grants, findings
+from vya_backupd.engines.mysql_rights import Grants, findings, findings_of_sessions
 from vya_backupd.engines.postgresql_doctor import Account, DatabaseRights, ServerSettings, lock_finding, rights_findings
 from vya_backupd.errors import ServerError
 from vya_backupd.model.event import Event
@@ -113,6 +113,15 @@ def proposed(grants: Sequence[str], *databases: str, seen: Sequence[str] = (), k
     server = ServerFacts(vendor, (8, 4, 0), "", is_superuser=False)
     found = findings(mysql(*databases, kind=vendor), server, Grants.parse("b`k@%", grants), seen, include_globals=True)
     return list(dict.fromkeys(statement for each in found for statement in each.sql))
+
+
+def test_what_several_sessions_take_is_proposed_and_no_fault() -> None:
+    [finding] = findings_of_sessions(Grants.parse("b`k@%", ["GRANT SELECT ON *.* TO `b``k`@`%`"]))
+    assert finding.level is Level.OK
+    assert finding.sql == ("GRANT PROCESS, RELOAD ON *.* TO `b``k`@`%`;",)
+    dynamic = ["GRANT PROCESS ON *.* TO `b``k`@`%`", "GRANT FLUSH_TABLES ON *.* TO `b``k`@`%`"]
+    assert not list(findings_of_sessions(Grants.parse("b`k@%", dynamic)))
+    assert not list(findings_of_sessions(Grants.parse("b`k@%", ["GRANT ALL PRIVILEGES ON *.* TO `b``k`@`%`"])))
 
 
 def test_only_what_is_missing_is_proposed_and_names_are_quoted() -> None:

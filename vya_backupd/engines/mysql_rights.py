@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from vya_backupd.engines.doctor_facts import SEE
 from vya_backupd.engines.mysql_globals import quoted_account
 from vya_backupd.engines.mysql_sql import quote
-from vya_backupd.model.finding import Finding, broken, doubtful, fine
+from vya_backupd.model.finding import Finding, Level, broken, doubtful, fine
 from vya_backupd.model.instance import EngineKind, Instance, ServerFacts
 
 NEEDED = ("SELECT", "SHOW VIEW", "TRIGGER", "EVENT")
@@ -99,6 +99,13 @@ def findings(
         text = "this account may not read users and grants: the globals of this instance cannot be backed up"
         found.append(broken("globals", text, SEE, sql=(grant,)))
     return found or [fine("rights", "the account may read everything that is backed up")]
+
+
+def findings_of_sessions(grants: Grants) -> Iterator[Finding]:
+    """What an account lacks to dump a database in several sessions: no fault, since it is backed up all the same."""
+    if lacking := ", ".join(lacking_to_hold_commits(grants)):
+        text = f"large databases are dumped in one stream: to dump them in several, this account lacks {lacking}"
+        yield Finding("rights", Level.OK, text, sql=(f"GRANT {lacking} ON *.* TO {grants.name};",))
 
 
 def _everything(instance: Instance, grants: Grants) -> str:

@@ -113,7 +113,10 @@ class MysqlVendor:
         """See ``Vendor``."""
         grants = await self._site.probe.grants(self._instance)
         wanted = self._site.config.backup.include_globals
-        return mysql_rights.findings(self._instance, server, grants, covered, include_globals=wanted)
+        found = mysql_rights.findings(self._instance, server, grants, covered, include_globals=wanted)
+        if self._site.config.backup.parallel_per_database != 1:
+            found += mysql_rights.findings_of_sessions(grants)
+        return found
 
     async def settings(self) -> Sequence[Finding]:
         """See ``Vendor``. Tables that no transaction holds still are told here, for all databases at once."""
