@@ -143,6 +143,8 @@ def _indented(value: Any, line: str) -> str:
     """
     if isinstance(value, str):
         return encode_basestring_ascii(value)
+    if type(value) is int:
+        return int.__repr__(value)
     if not value or not isinstance(value, (dict, list, tuple)):
         return json.dumps(value)
     deeper = line + " "
