@@ -17,7 +17,7 @@ import fcntl
 import os
 import termios
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -44,8 +44,10 @@ _RANGES = 14
 """Major version from which a range of pages is read without reading the whole table."""
 _PATIENCE = 30.0
 """Seconds that a session has to connect and to take the snapshot up."""
-_BESIDE = 2
-"""Connections beside those that read pieces: the leading session, and pg_dump's."""
+_BESIDE = 1
+"""Connections that are still to come beside those that read pieces: pg_dump's."""
+_FEWEST = 2
+"""Sessions below which one stream is as good."""
 _DATA = frozenset({Section.DATA})
 
 
@@ -105,7 +107,7 @@ def _planned(site: Site, job: Dump, tables: Sequence[TableFacts], most: int | No
     sizes = [TableSize(table.key, table.size, table.pages if ranges else 0) for table in tables]
     cores = len(os.sched_getaffinity(0))
     made = plan(sizes, cores, backup.parallel_per_database, backup.parallel_piece_size)
-    if most is not None and 1 < most < made.sessions:
+    if most is not None and most < made.sessions:
         return plan(sizes, cores, most, backup.parallel_piece_size)
     return made
 
@@ -143,8 +145,25 @@ class _Session:
 
 
 @dataclass(frozen=True, slots=True)
+class _Work:
+    """What the sessions are to do: the tables that they read, and the scripts of all pieces in their order."""
+
+    sessions: int
+    tables: Sequence[TableFacts]
+    scripts: deque[bytes]
+
+    @classmethod
+    def of(cls, made: DumpPlan, tables: Sequence[TableFacts]) -> _Work:
+        """The work of a plan."""
+        by_key = {table.key: table for table in tables}
+        scripts = [postgresql_pieces.script(by_key[each.table], each.first, each.end) for each in made.pieces]
+        cut = [by_key[key] for key in dict.fromkeys(piece.table for piece in made.pieces)]
+        return cls(min(made.sessions, len(scripts)), cut, deque(scripts))
+
+
+@dataclass(frozen=True, slots=True)
 class _Party:
-    """A leader, some sessions, and what they are to do."""
+    """A leader, some sessions, and pg_dump, all of them on one snapshot."""
 
     run: DumpRun
     leader: Leader
@@ -157,64 +176,75 @@ class _Party:
     @classmethod
     async def gathered(cls, run: DumpRun, leader: Leader, stack: AsyncExitStack) -> _Party | None:
         """Locks, snapshot, sessions; None where the plan says that one is enough."""
-        if run.job.server.version[0] < _OLDEST:
-            message = f"servers before PostgreSQL {_OLDEST} are dumped by one session"
-            raise ToolError(message)
+        _refuse_old(run.job)
         tables = await _tables(run.site, leader, run.found)
         if _planned(run.site, run.job, tables).sessions == 1:
             return None
-        free = await leader.free_connections() - _BESIDE + 1
-        if free < 1:
-            raise ToolError("the server has no free connections for more sessions", code="connection_refused")
+        free = await leader.free_connections() - _BESIDE
+        if free < _FEWEST:
+            raise ToolError("the server has no free connections for more sessions")
         snapshot = await leader.hold(tables, run.lock_wait)
         taken_at = run.site.now()
         locked = {(table.oid, table.quoted) for table in tables}
         tables = [each for each in await _tables(run.site, leader, run.found) if (each.oid, each.quoted) in locked]
-        made = _planned(run.site, run.job, tables, free)
-        if made.sessions == 1:
+        work = _Work.of(_planned(run.site, run.job, tables, free), tables)
+        if not work.scripts:
             return None
-        cut = [table for table in tables if table.key in {piece.table for piece in made.pieces}]
-        by_key = {table.key: table for table in cut}
-        scripts = deque(postgresql_pieces.script(by_key[each.table], each.first, each.end) for each in made.pieces)
-        sessions = [await _session(run, stack, scripts) for _ in range(min(made.sessions, len(scripts)))]
+        pieces = len(work.scripts)
+        sessions = [await _session(run, stack, work.scripts) for _ in range(work.sessions)]
         for session in sessions:
-            session.say(postgresql_pieces.opening(snapshot, _encoding(run.found), cut))
+            session.say(postgresql_pieces.opening(snapshot, _encoding(run.found), work.tables))
         for session in sessions:
             await _ready(run, session)
-        main = await _main(run, stack, snapshot, cut)
-        return cls(run, leader, main, sessions, cut, len(scripts), taken_at)
+        main = await _main(run, stack, snapshot, work.tables)
+        return cls(run, leader, main, sessions, work.tables, pieces, taken_at)
 
     async def dump(self) -> DumpResult:
         """From the first byte in the file to the proof that every piece is there."""
         faults.point("backup.dumping")
         for session in self.sessions:
             session.deal()
-        scanner = self.run.scanner()
+        want_hash = self.run.site.config.storage.metadata.include_schema_hash
+        scanner = PostgresqlScanner(SEGMENT_SIZE, want_hash=want_hash)
         streams = [Stream(self.main.take_stdout(), scanner), *(session.stream for session in self.sessions)]
         processes = [self.main, *(session.process for session in self.sessions)]
-        carrying = asyncio.ensure_future(self.run.of_processes(processes, streams, taken_at=self.taken_at))
-        staying = asyncio.ensure_future(self.leader.stay())
-        try:
-            await asyncio.wait({carrying, staying}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            staying.cancel()
-            if not carrying.done():
-                carrying.cancel()
-            await asyncio.wait({carrying, staying})
-        if not staying.cancelled():
-            staying.result()
-        result = carrying.result()
-        await self.leader.check()
+        result = await self._led(self.run.of_processes(processes, streams, taken_at=self.taken_at))
         self._refuse_wrong_pieces(scanner)
         return result
 
-    def _refuse_wrong_pieces(self, scanner: object) -> None:
+    async def _led(self, dumping: Coroutine[None, None, DumpResult]) -> DumpResult:
+        """Carry on as long as the leading session lives; it must live to the end."""
+        over = asyncio.Event()
+        carrying = asyncio.ensure_future(dumping)
+        staying = asyncio.ensure_future(self.leader.stay(over))
+        try:
+            await asyncio.wait({carrying, staying}, return_when=asyncio.FIRST_COMPLETED)
+            over.set()
+            if not carrying.done():
+                carrying.cancel()
+            await asyncio.wait({carrying, staying})
+        finally:
+            for each in (carrying, staying):
+                each.cancel()
+            await asyncio.wait({carrying, staying})
+        if not carrying.cancelled():
+            carrying.result()
+        staying.result()
+        return carrying.result()
+
+    def _refuse_wrong_pieces(self, scanner: PostgresqlScanner) -> None:
         """No row may be there twice, none may be missing: pg_dump left the tables out, the sessions read them all."""
-        twice = {table.key for table in self.tables} & set(getattr(scanner, "blocks", ()))
+        twice = {table.key for table in self.tables} & set(scanner.blocks)
         found = sum(session.scanner.blocks.total() for session in self.sessions)
         if twice or found != self.pieces:
             message = f"the sessions wrote {found} of {self.pieces} pieces; pg_dump also wrote {sorted(twice)}"
             raise DumpError(message).at(self.run.job.instance.id, self.run.job.database)
+
+
+def _refuse_old(job: Dump) -> None:
+    if job.server.version[0] < _OLDEST:
+        message = f"servers before PostgreSQL {_OLDEST} are dumped by one session"
+        raise ToolError(message)
 
 
 async def _session(run: DumpRun, stack: AsyncExitStack, scripts: deque[bytes]) -> _Session:

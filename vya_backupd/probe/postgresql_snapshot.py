@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 
 from vya_backupd.engines.postgresql_pieces import TableFacts, lock
@@ -89,12 +90,10 @@ class Leader:
         await self._session.run(lock(tables))
         return str(await self._session.value("SELECT pg_catalog.pg_export_snapshot()"))
 
-    async def stay(self) -> None:
-        """Return never: only a session that is gone ends this, by the driver's exception."""
-        while True:
-            await asyncio.sleep(_SIGN_OF_LIFE)
-            await self.check()
-
-    async def check(self) -> None:
-        """Raise what the driver raises when the session is gone."""
-        await self._session.run("SELECT 1")
+    async def stay(self, over: asyncio.Event) -> None:
+        """Return when ``over`` is set, after a last sign of life; raise what the driver raises when the session is gone."""
+        while not over.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_SIGN_OF_LIFE):
+                    await over.wait()
+            await self._session.run("SELECT 1")
