@@ -136,7 +136,11 @@ def test_members_of_two_codecs_make_no_file() -> None:
         read_whole(one[: writer.extents[0].offset] + other[other.index(b"VB", 100) - 8 :])
 
 
-@pytest.mark.parametrize("first", [gzip.compress(b"x" * 99), zstandard.compress(b"x" * 99), b"-- a dump\n" * 9, b""])
+@pytest.mark.parametrize(
+    "first",
+    [gzip.compress(b"x" * 99), zstandard.compress(b"x" * 99), b"-- a dump\n" * 9, b""],
+    ids=["gzip", "zstd", "text", "nothing"],
+)
 def test_what_others_write_does_not_look_like_ours(first: bytes) -> None:
     assert not looks_labelled(first[:SMALLEST_HEADER])
 
