@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from vya_backupd import __version__
@@ -292,7 +291,4 @@ class DaemonService:
         """The backups that an operation's steps name, as they are now."""
         if not is_final(operation.state) or operation.kind is OperationKind.REBUILD:
             return []
-        found: list[Any] = [
-            await self._site.catalog.backups.get(step.backup_id) for step in operation.steps if step.backup_id
-        ]
-        return [stored for stored in found if stored is not None]
+        return await self._site.catalog.backups.of_ids(step.backup_id for step in operation.steps if step.backup_id)

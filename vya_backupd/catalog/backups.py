@@ -258,6 +258,15 @@ class BackupIndex:
                 found.update((await connection.execute(sa.select(_B.path).where(_B.path.in_(batch)))).scalars())
         return set(paths) - found
 
+    async def of_ids(self, ids: Iterable[str]) -> list[StoredBackup]:
+        """The backups of these ids that are listed, in this order."""
+        wanted, found = list(ids), dict[str, StoredBackup]()
+        async with self._database.reading() as connection:
+            for batch in _batches(wanted):
+                rows = await connection.execute(_whole().where(_B.id.in_(batch)))
+                found.update((each.id, each) for each in map(_stored, rows))
+        return [found[each] for each in wanted if each in found]
+
     async def finished_after(self, moment: datetime | None) -> Sum:
         """The backups that ended later than this; all of them without a moment."""
         query = sa.select(sa.func.count(), sa.func.sum(_B.size_bytes))

@@ -165,4 +165,7 @@ def _on_sqlite_connect(connection: Any, _: object) -> None:
 def _on_sqlite_begin(connection: sa.Connection) -> None:
     # A transaction that reads first and writes later could fail at once with "locked", whatever the time limit.
     writes = connection.get_execution_options().get(_WRITES)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    # Said to the driver itself: on its way through the toolkit it would cost as much as a real statement.
+    driver = connection.connection.driver_connection
+    if driver is not None:
+        driver.execute("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -14,7 +14,7 @@ from vya_backupd.catalog.database import Database
 from vya_backupd.catalog.ledger import Count, Ledger
 from vya_backupd.errors import NotFoundError, UsageError
 from vya_backupd.model.event import Event
-from vya_backupd.model.operation import Operation, OperationKind, State, Step, advance, is_final
+from vya_backupd.model.operation import MOVES, Operation, OperationKind, State, Step, advance, is_final
 
 _O = tables.operations.c
 _S = tables.steps.c
@@ -115,14 +115,16 @@ class OperationLog:
             ValueError: its state cannot move so; nothing is written.
         """
         here = sa.and_(_S.operation_id == operation_id, _S.instance == step.instance, _S.database == step.database)
+        before = [state.value for state in State if state is step.state or step.state in MOVES[state]]
+        moved = sa.update(tables.steps).where(here, _S.state.in_(before)).values(_step_values(step))
 
         async def change(connection: AsyncConnection) -> None:
+            if (await connection.execute(moved)).rowcount:
+                return
             now = await connection.scalar(sa.select(_S.state).where(here))
             if now is None:
                 raise _unknown(f"operation {operation_id} has no step for {step.instance}/{step.database}")
-            if step.state != now:
-                advance(State(now), step.state)
-            await connection.execute(sa.update(tables.steps).where(here).values(_step_values(step)))
+            advance(State(now), step.state)
 
         await self._ledger.write(change, _events(event), counts)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ from vya_backupd.policy.limits import EVERY_INSTANCE, Flow, Override, Overrides,
 if TYPE_CHECKING:
     from vya_backupd.operations.site import Settings
 
+_FRESH_SECONDS = 0.2
+"""For how long a rate is taken as it was: a change shows within a second, and a small dump asks once."""
 MARK = "limits.overrides"
 """Under which the catalog keeps what was set by hand."""
 
@@ -60,7 +63,16 @@ class Limits:
         return kept if override is None else {**kept, (instance, flow): override}
 
     def _rate(self, instance: str, flow: Flow) -> Callable[[], float | None]:
-        return lambda: self.verdict(instance, flow).rate
+        seen, rate = float("-inf"), None
+
+        def recent() -> float | None:
+            nonlocal seen, rate
+            now = time.monotonic()
+            if now - seen > _FRESH_SECONDS:
+                seen, rate = now, self.verdict(instance, flow).rate
+            return rate
+
+        return recent
 
 
 def to_text(overrides: Overrides) -> str:

@@ -28,7 +28,7 @@ async def server(session: Session) -> ServerFacts:
     text, comment, write_timeout = (
         await session.rows("SELECT VERSION(), @@version_comment, @@global.net_write_timeout")
     )[0]
-    vendor = EngineKind.MARIADB if "mariadb" in f"{text} {comment}".lower() else EngineKind.MYSQL
+    vendor = _vendor(text, comment)
     found = re.match(r"\d+(\.\d+)*", str(text))
     version = parse_numbers(found.group()) if found else (0,)
     superuser = bool({"ALL PRIVILEGES", "SUPER"} & (await grants(session)).everywhere())
@@ -36,6 +36,15 @@ async def server(session: Session) -> ServerFacts:
     if vendor is EngineKind.MARIADB and int(write_timeout) < _SHORTEST_WRITE_TIMEOUT:
         warnings.append(f"net_write_timeout is {write_timeout} s: a dump that waits longer for a slow disk is cut off")
     return ServerFacts(vendor, version, f"{text} ({comment})", superuser, tuple(warnings))
+
+
+async def vendor(session: Session) -> EngineKind:
+    """Whose server it is."""
+    return _vendor(*(await session.rows("SELECT VERSION(), @@version_comment"))[0])
+
+
+def _vendor(version: object, comment: object) -> EngineKind:
+    return EngineKind.MARIADB if "mariadb" in f"{version} {comment}".lower() else EngineKind.MYSQL
 
 
 async def databases(session: Session) -> list[str]:

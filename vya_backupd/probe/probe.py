@@ -59,8 +59,7 @@ class Probe:
         async with session(instance, name, "reading the database's facts") as each:
             if instance.kind is EngineKind.POSTGRESQL:
                 return await postgresql.facts(each, name)
-            vendor = (await mysql_family.server(each)).vendor
-            return await mysql_family.facts(each, name, vendor)
+            return await mysql_family.facts(each, name, await mysql_family.vendor(each))
 
     async def execute(self, instance: Instance, statements: Sequence[str], database: str | None = None) -> None:
         """Run statements one by one on one connection, each committed by itself; the first failure ends it.
