@@ -29,7 +29,8 @@ def overwritten(plan: dict[str, Any], request: dict[str, Any]) -> str | None:
     replaced = [item for item in plan["restores"] if item.get("overwrite")]
     if not replaced:
         return None
-    return str(replaced[0]["target"]["instance"] if request["all"] else replaced[0]["confirmed_by"])
+    target = replaced[0]["target"]
+    return str(target["instance"] if request["all"] else replaced[0].get("confirmed_by") or target["database"])
 
 
 def _row(item: dict[str, Any]) -> tuple[Any, ...]:
