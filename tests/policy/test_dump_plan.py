@@ -65,12 +65,13 @@ def test_what_is_wanted_needs_a_table_to_be_read_apart() -> None:
     assert (made.sessions, made.reason) == (1, "no table is large enough to be read apart")
 
 
-def test_large_tables_come_first_and_the_end_is_cut_finer() -> None:
-    made = plan([TableSize("small", 20 * MIB, 2_560), TableSize("large", GIB, 131_072)], 2, None)
+def test_tables_come_by_their_names_and_the_end_is_cut_finer() -> None:
+    made = plan([TableSize("b", GIB, 131_072), TableSize("a", 20 * MIB, 2_560)], 2, None)
     names = [piece.table for piece in made.pieces]
     assert names == sorted(names)
-    assert made.pieces[0].size == PIECE_SIZE
-    assert made.pieces[-1].size < 8 * MIB
+    assert [piece.size for piece in made.pieces if piece.table == "a"] == [10 * MIB, 10 * MIB]
+    assert max(piece.size for piece in made.pieces) == PIECE_SIZE
+    assert made.pieces[-1].size == PIECE_SIZE // 4
 
 
 def test_a_table_without_a_span_stays_whole() -> None:

@@ -3,8 +3,10 @@
 Pure: sizes in, plan out, with the reason in words. What a piece is bounded by (pages of a table, values of a key) is
 the engine's business; here it is a range of numbers.
 
-All sessions work on the same table, then on the next one: so the parts of a table lie together in the file. The
-largest table comes first; what comes last is cut finer, so that all sessions end at about the same time.
+All sessions work on the same table, then on the next one: so the parts of a table lie together in the file. Tables
+come in the order of their names, as in a dump by the vendor's tool: so the file is much like one of a single stream,
+and what one table saves in size is spent on the speed of the same others. What comes last is cut finer, so that all
+sessions end at about the same time.
 """
 
 from __future__ import annotations
@@ -63,7 +65,7 @@ def smallest_table(piece_size: int = PIECE_SIZE) -> int:
 
 def plan(tables: Sequence[TableSize], cores: int, wanted: int | None, piece_size: int = PIECE_SIZE) -> DumpPlan:
     """The plan for these tables on a machine with so many cores; ``wanted`` is what somebody has configured."""
-    large = sorted((table for table in tables if table.size >= smallest_table(piece_size)), key=_order)
+    large = sorted((each for each in tables if each.size >= smallest_table(piece_size)), key=lambda each: each.name)
     total = sum(table.size for table in large)
     sessions, reason = _sessions(total, cores, wanted)
     if sessions > 1 and not large:
@@ -85,10 +87,6 @@ def _sessions(total: int, cores: int, wanted: int | None) -> tuple[int, str]:
         return 1, f"{size}: several sessions would not be worth it"
     sessions = min(cores, MOST_SESSIONS, total // PIECE_SIZE)
     return max(sessions, 1), f"{size}, {cores} {'core' if cores == 1 else 'cores'}"
-
-
-def _order(table: TableSize) -> tuple[int, str]:
-    return -table.size, table.name
 
 
 def _cut(table: TableSize, sessions: int, piece_size: int) -> list[Piece]:
