@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from vya_backupd import __version__
 from vya_backupd.api.route import Panel
 from vya_backupd.daemon.daily import DailyRetention
+from vya_backupd.daemon.history import Forgetting
 from vya_backupd.daemon.lifecycle import Lifecycle
 from vya_backupd.daemon.part import Part
 from vya_backupd.daemon.presence import Presence
@@ -68,7 +69,8 @@ def furnish(house: House) -> tuple[Sequence[Part], Sequence[Panel]]:
     parts.append(stocktaking)
     panels.append(ThrottlePanel(site))
     means = Means(lambda: site.config, lambda: site.settings.decrypt, site.now)
-    parts.append(Notices(site.catalog, means))
+    notices = Notices(site.catalog, means)
+    parts += [notices, Forgetting(site, [trail.read_to, notices.collector.read_to])]
     panels.append(NotifyPanel(site, means))
     reach = Reach(means, lambda: _push_terms(site))
     pusher = Pusher(lambda: _push_terms(site), lambda: _rendered(house.service), site.catalog.record, site.now)

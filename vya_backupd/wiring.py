@@ -154,7 +154,7 @@ def refuse_unchangeable(old: Config, new: Config) -> None:
         "storage.idrive.enabled": lambda config: config.storage.idrive.enabled,
         "storage.idrive.sync_folder": lambda config: config.storage.idrive.sync_folder,
         "control.socket_path": lambda config: config.control.socket_path,
-        "catalog.url": lambda config: config.catalog,
+        "catalog.url": lambda config: config.catalog.url,
         "storage.file_naming.pattern": lambda config: config.storage.file_naming.pattern,
         "monitoring.health_check": lambda config: config.monitoring.health_check,
     }

@@ -13,6 +13,7 @@ from vya_backupd.catalog.database import Database
 from vya_backupd.catalog.events import EventLog
 from vya_backupd.catalog.failures import DamagedCatalogError
 from vya_backupd.catalog.figures import FigureQueries
+from vya_backupd.catalog.history import History
 from vya_backupd.catalog.ledger import Counting, Ledger, Total, count_nothing
 from vya_backupd.catalog.marks import Marks, write_mark
 from vya_backupd.catalog.operations import OperationLog
@@ -40,6 +41,7 @@ class Catalog:
         self.recency = Recency(self._database)
         self.schedules = ScheduleLog(self._database, self._ledger)
         self.figures = FigureQueries(self._database)
+        self.history = History(self._database)
         self.needs_rebuild = False
         self.moved_aside: Path | None = None
 

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vya_backupd.catalog import tables
 from vya_backupd.catalog.database import Database
+from vya_backupd.catalog.history import read_last_ends
 from vya_backupd.catalog.marks import read_mark
 from vya_backupd.model.event import Event
 from vya_backupd.policy.forecast import Change
@@ -142,7 +143,7 @@ class FigureQueries:
                         unseen -= set(event.data.get("instances", {}))
                 if len(page) < _PAGE or not unseen:
                     break
-        return found
+            return found + await read_last_ends(connection, sorted(unseen))
 
     async def newest_sizes(self, until: datetime) -> dict[tuple[str, str], int]:
         """How big the file of each database's newest backup is; later snapshots than ``until`` are a wrong clock's."""

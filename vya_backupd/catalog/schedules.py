@@ -107,10 +107,7 @@ class ScheduleLog:
     async def newest_attempts(self, instance: str, until: datetime) -> list[Operation]:
         """The attempts, in order, of the newest slot at or before ``until`` that was submitted."""
         async with self._database.reading() as connection:
-            # Another order of characters than that of bytes could mix the keys of instances.
-            ordered = _O.key.collate("C") if connection.dialect.name == "postgresql" else _O.key
-            mine = sa.and_(ordered >= f"{instance}@", ordered <= slot_key(instance, until))
-            key = await connection.scalar(sa.select(sa.func.max(ordered)).where(mine))
+            key = await newest_key(connection, instance, slot_key(instance, until))
             if key is None:
                 return []
             query = sa.select(tables.operations).where(_O.key == key).order_by(_O.attempt)
@@ -121,6 +118,15 @@ class ScheduleLog:
         query = sa.select(_B.database).where(_B.instance == instance, _B.run == run)
         async with self._database.reading() as connection:
             return set((await connection.execute(query)).scalars())
+
+
+async def newest_key(connection: AsyncConnection, instance: str, until: str | None = None) -> str | None:
+    """The key of an instance's newest slot that was submitted, up to this key, within a transaction."""
+    # Another order of characters than that of bytes could mix the keys of instances.
+    ordered = _O.key.collate("C") if connection.dialect.name == "postgresql" else _O.key
+    mine = sa.and_(ordered >= f"{instance}@", ordered <= (until or f"{instance}@~"))
+    key: str | None = await connection.scalar(sa.select(sa.func.max(ordered)).where(mine))
+    return key
 
 
 async def _put(connection: AsyncConnection, instance: str, values: dict[str, Any]) -> None:

@@ -136,6 +136,18 @@ class Control(Section):
         return value
 
 
+class History(Section):
+    """How long the catalog remembers what was done."""
+
+    keep_operations: int = Field(
+        400,
+        ge=60,
+        le=36500,
+        description="Days for which operations, with their steps and events, stay on record. Backups, totals and the "
+        "audit do not depend on it.",
+    )
+
+
 class Catalog(Section):
     """The index of backups and operations."""
 
@@ -144,6 +156,7 @@ class Catalog(Section):
         description="SQLAlchemy URL; SQLite in the state folder by default (sqlite+aiosqlite:////PATH). One with a password "
         "is a secret: file:PATH and the like.",
     )
+    history: History = Field(default_factory=History, description="How long it remembers.")
 
 
 class Credentials(Section):

@@ -84,6 +84,10 @@ class AuditTrail:
         finally:
             unsubscribe()
 
+    def read_to(self) -> int:
+        """The number of the last event that needs no reading any more; 0 before the first look at the file."""
+        return self._head.event if self._head is not None else 0
+
     async def settle(self) -> None:
         """Write what is there, once."""
         await self._try()

@@ -57,6 +57,10 @@ class Collector:
     def _config(self) -> Notifications:
         return self._means.config().notifications
 
+    def read_to(self) -> int | None:
+        """The number of the last event that needs no reading any more; None while nobody wants to hear of any."""
+        return (self._read_to or 0) if any_wanted(self._config) else None
+
     async def collect(self) -> None:
         """Read the events that came since, and enter a letter for each that somebody wants to hear of.
 
