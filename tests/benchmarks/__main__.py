@@ -14,8 +14,9 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from tests.benchmarks.backing_up import backing_up
 from tests.benchmarks.data import load, write_rows
-from tests.benchmarks.measure import MEGABYTE, Series, compare, machine, table
+from tests.benchmarks.measure import MEGABYTE, Series, machine, table
 from tests.benchmarks.resting import memory, startup
 from tests.benchmarks.restoring import restoring
 from tests.benchmarks.rigs import Bench
@@ -79,8 +80,7 @@ class Suite:
         label = server.spec.label
         with Product(self._root / label / "product", [instance(server, label)], servers=[server]) as product:
             if "backup" in self._parts:
-                contenders = {"bare": bench.bare, "backup": bench.daemon(product), **bench.peers()}
-                series = await compare(contenders, self._rounds)
+                series = await backing_up(bench, product, self._root / label / "single", self._rounds)
                 yield f"### Backup: {label}\n\n{_compared(series, 'bare', self._gigabytes)}"
             if {"verify", "restore"} & set(self._parts):
                 file = await bench.kept(product)
