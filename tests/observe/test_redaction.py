@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import random
+import re
 from collections.abc import Iterator
 from urllib.parse import quote, quote_plus
 
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vya_backupd.observe.redaction import MASK, forget_secrets, redact, redact_value, register_secret
+from vya_backupd.observe.redaction import MASK, disguises, forget_secrets, redact, redact_value, register_secret
 
 PRINTABLE = "".join(map(chr, range(33, 127)))
 SECRETS = ["canary-0815", "pa\"ss\\wo'rd", "sp ace\tand\nline", "gÄnse🪿füßchen", PRINTABLE, "%41%42", "a:b@c/d?e#f"]
@@ -98,3 +100,20 @@ def test_many_secrets_and_overlaps() -> None:
     assert "alpha" not in redact("xbet-alphabetx")
     register_secret("abc")
     assert redact("abc stays: too short to hide") == "abc stays: too short to hide"
+
+
+def test_it_finds_what_a_pattern_of_all_forms_would_find() -> None:
+    chance = random.Random(1)
+
+    def letters(length: int) -> str:
+        return "".join(chance.choice("abc") for _ in range(length))
+
+    secrets = [letters(chance.randint(4, 9)) for _ in range(40)]
+    forget_secrets()
+    for secret in secrets:
+        register_secret(secret)
+    forms = sorted({form for secret in secrets for form in disguises(secret)}, key=len, reverse=True)
+    pattern = re.compile("|".join(map(re.escape, forms)))
+    for _ in range(300):
+        text = letters(chance.randint(0, 60))
+        assert redact(text) == pattern.sub(MASK, text)

@@ -202,11 +202,11 @@ def _decrypted(document: dict[str, Any], keyring: Keyring) -> tuple[dict[str, An
         if not keys.TOKEN.fullmatch(text):
             found.append(Mistake(path, "is not encrypted; make the file with: vyactl credentials encrypt"))
             entry[key] = "-"
-        elif not keyring.opens(text):
+        elif (opened := keyring.opened(text)) is None:
             locked.append(path)
             entry[key] = "-"
         else:
-            entry[key] = keyring.decrypt(text)
+            entry[key] = opened
     return plain, found, locked
 
 

@@ -70,13 +70,12 @@ class Keyring:
         except (InvalidToken, UnicodeDecodeError):
             raise wrong_key(self) from None
 
-    def opens(self, token: str) -> bool:
-        """Whether a key of ours made this token."""
+    def opened(self, token: str) -> str | None:
+        """The text of a token; None where no key of ours made it."""
         try:
-            self._fernet.decrypt(token)
-        except InvalidToken:
-            return False
-        return True
+            return self._fernet.decrypt(token).decode()
+        except (InvalidToken, UnicodeDecodeError):
+            return None
 
     def __repr__(self) -> str:
         return f"Keyring({self.method}, {len(self.keys)} keys)"
