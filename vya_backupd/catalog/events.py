@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import sqlalchemy as sa
@@ -61,8 +61,7 @@ class EventLog:
     async def insert(self, connection: AsyncConnection, events: Sequence[Event]) -> None:
         """Write events within a transaction; ``tell`` follows when it is committed."""
         if events:
-            rows = [asdict(event) | {"data": json.dumps(event.data, default=str)} for event in events]
-            await connection.execute(sa.insert(tables.events), rows)
+            await connection.execute(sa.insert(tables.events), [_row(event) for event in events])
 
     def tell(self, events: Sequence[Event]) -> None:
         """Call the observers. What they raise is counted and logged: it must not undo what has happened."""
@@ -75,7 +74,13 @@ class EventLog:
                     _log.exception("an observer failed at the event %s", event.name)
 
 
+def _row(event: Event) -> dict[str, Any]:
+    return {each.name: getattr(event, each.name) for each in fields(event)} | {
+        "data": json.dumps(event.data, default=str)
+    }
+
+
 def _recorded(row: Any) -> RecordedEvent:
-    fields = dict(row)
-    number = fields.pop("id")
-    return RecordedEvent(number, Event(**fields | {"data": json.loads(fields["data"])}))
+    values = dict(row)
+    number = values.pop("id")
+    return RecordedEvent(number, Event(**values | {"data": json.loads(values["data"])}))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import time
 
 from vya_backupd.errors import ToolError
 from vya_backupd.pipeline.stop import Stop
@@ -13,7 +12,7 @@ from vya_backupd.pipeline.throttle import Throttle
 CHUNK = 1 << 20
 """Bytes asked for at once: what a pipe holds at most without privileges."""
 _SMALL = 256 << 10
-_NAP = 0.003
+_NAP_MS = 3
 
 
 class ClientGoneError(ToolError):
@@ -24,7 +23,7 @@ class PipeReader:
     """Reads what a dump tool writes.
 
     Tools write in pieces of 4 KiB. After a small read it naps some milliseconds, so that the next finds many of them:
-    a tenth of the wake-ups and of the calls into the scanner. It never naps once the writer has gone.
+    a tenth of the wake-ups and of the calls into the scanner. The nap ends at once when the writer goes.
 
     A ``throttle`` holds it back between two reads, so that the tool waits in its pipe; that time is no stall.
     """
@@ -40,6 +39,8 @@ class PipeReader:
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
         self._poll.register(stop.fd, select.POLLIN)
+        self._gone = select.poll()
+        self._gone.register(fd, 0)  # whatever is asked for, the end of the writer is told
 
     def read(self) -> bytes:
         """The next bytes; empty at the end.
@@ -48,8 +49,8 @@ class PipeReader:
             ToolError: ``stalled``: nothing came for the stall timeout.
             BaseException: the failure of ``stop``.
         """
-        if self._short and not self._writer_gone():
-            time.sleep(_NAP)
+        if self._short:
+            self._gone.poll(_NAP_MS)
         timeout = None if self._stall_timeout is None else self._stall_timeout * 1000
         ready = self._poll.poll(timeout)
         self._stop.check()
@@ -66,9 +67,6 @@ class PipeReader:
         if self._throttle is not None:
             self._throttle.take(len(data), self._stop)
         return data
-
-    def _writer_gone(self) -> bool:
-        return any(fd == self._fd and event & select.POLLHUP for fd, event in self._poll.poll(0))
 
 
 class PipeWriter:
