@@ -93,7 +93,7 @@ class Suite:
             if "small" in self._parts:
                 names = make_small(bench, 50)
                 series = await small(bench, product, names, self._rounds)
-                yield f"### Fifty tiny databases, each: {label}\n\n{_compared(series, 'dump | gzip, in a loop')}"
+                yield f"### Fifty tiny databases, each: {label}\n\n{_compared(series, 'a loop of the tool')}"
                 for name in names:
                     server.drop_database(name)
 
