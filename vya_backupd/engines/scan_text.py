@@ -17,6 +17,7 @@ MAX_FOOTER = 64 * 1024
 MAX_HEAD = 1024 * 1024
 """Bytes within which the head of a statement (a COPY with 1,600 columns) must end."""
 NEWLINE = 0x0A
+_PIECE = 64 * 1024
 
 
 class DumpScanner(ABC):
@@ -168,11 +169,16 @@ def rare_find(buffer: bytes, rare: bytes, whole: re.Pattern[bytes], at: int) -> 
 
 
 def count_lines(buffer: bytes, start: int, end: int) -> int:
-    """How many lines end between ``start`` and ``end``; faster than ``count`` where lines are long."""
+    """How many lines end between ``start`` and ``end``.
+
+    Where they are long, ``find`` is fastest. Elsewhere ``replace`` is: unlike ``count`` it looks at many bytes at once;
+    in pieces that need no new memory each time.
+    """
     lines, at = 0, start
     while (found := buffer.find(b"\n", at, end)) >= 0:
         lines += 1
         at = found + 1
         if lines % 32 == 0 and at - start < lines * 1024:
-            return lines + buffer.count(b"\n", at, end)
+            pieces = (buffer[each : min(each + _PIECE, end)] for each in range(at, end, _PIECE))
+            return lines + sum(len(piece) - len(piece.replace(b"\n", b"")) for piece in pieces)
     return lines
