@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import heapq
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -46,6 +47,9 @@ from vya_backupd.storage import Usage
 
 LIVE_SECONDS = 30.0
 """An event loop that has not turned for so long is not alive."""
+_ASKED_IN_A_ROUND = 200
+"""Servers that one round of checks asks; 2,000 have their turn every ten rounds."""
+_ASKED_AT_ONCE = 16
 UNKNOWN = "unknown"
 """What is said of a server that nobody has had an answer from yet."""
 
@@ -66,6 +70,7 @@ class DaemonService:
         self._usage = Usage(0, 0, 0)
         self._began = time.monotonic()
         self.reachable: dict[str, str] = {}
+        self._asked: dict[str, float] = {}
         self.troubles: tuple[str, ...] = ()
         self.sync_status: Callable[[], Awaitable[Record | None]] | None = None
         self.unsettled: Callable[[], Sequence[str]] = list
@@ -148,7 +153,13 @@ class DaemonService:
     async def test_connections(self, instance: str | None) -> list[Record]:
         """See ``Service``."""
         chosen = self._site.enabled_instances(None if instance is None else [instance])
-        return list(await asyncio.gather(*(self._test(each) for each in chosen)))
+        turns = asyncio.Semaphore(_ASKED_AT_ONCE)
+
+        async def test(each: Instance) -> Record:
+            async with turns:
+                return await self._test(each)
+
+        return list(await asyncio.gather(*map(test, chosen)))
 
     async def _test(self, instance: Instance) -> Record:
         record: Record = {
@@ -168,18 +179,33 @@ class DaemonService:
 
     async def refresh(self) -> None:
         """Ask every enabled instance whether it answers and which databases it has, and the store how full it is."""
-        enabled = self._site.enabled_instances(None)
-        await asyncio.gather(*(self._test(each) for each in enabled))
-        self.reachable = {each.id: self.reachable[each.id] for each in enabled}
-        for each in enabled:
-            with contextlib.suppress(VyaError):
-                names = await self._site.probe.all_databases(each)
-                await self.objectives.learn(each, [name for name in names if name not in SYSTEM_DATABASES[each.kind]])
+        enabled = {each.id: each for each in self._site.enabled_instances(None)}
+        self.reachable = {name: state for name, state in self.reachable.items() if name in enabled}
+        turns = asyncio.Semaphore(_ASKED_AT_ONCE)
+        await asyncio.gather(*(self._ask(each, turns) for each in self._whose_turn(enabled)))
         with contextlib.suppress(VyaError):
             self._usage = await asyncio.to_thread(self._site.store.usage)
         self.objectives.reachable = self.reachable
         with contextlib.suppress(VyaError):
             await self.objectives.weigh()
+
+    def _whose_turn(self, enabled: Mapping[str, Instance]) -> list[Instance]:
+        """The instances to ask in this round: all, or where there are very many, those asked longest ago."""
+        first = heapq.nsmallest(_ASKED_IN_A_ROUND, enabled, key=lambda each: self._asked.get(each, 0.0))
+        now = time.monotonic()
+        self._asked = {each: at for each, at in self._asked.items() if each in enabled} | dict.fromkeys(first, now)
+        return [enabled[each] for each in first]
+
+    async def _ask(self, instance: Instance, turns: asyncio.Semaphore) -> None:
+        """Whether a server answers, and which databases it has."""
+        async with turns:
+            await self._test(instance)
+            if self.reachable[instance.id] != "ok":
+                return
+            with contextlib.suppress(VyaError):
+                names = await self._site.probe.all_databases(instance)
+                system = SYSTEM_DATABASES[instance.kind]
+                await self.objectives.learn(instance, [name for name in names if name not in system])
 
     def live_values(self) -> Live:
         """What a scrape asks for at the moment."""

@@ -41,12 +41,17 @@ class StatusPage:
         schedule = await self.schedule() if self.schedule else {"paused": None, "schedules": []}
         slots = {each["instance"]: each for each in schedule["schedules"]}
         instances = self._site.settings.instances.values()
+        newest: dict[str, list[StoredBackup]] = {}
+        for stored in await self._site.catalog.backups.newest_each():
+            newest.setdefault(stored.manifest.facts.instance, []).append(stored)
         return {
             "health": "degraded" if reasons else "healthy",
             "reasons": [{"objective": str(each.objective), "text": each.text, "count": each.count} for each in reasons],
             "storage": await self._storage(),
             "paused": schedule["paused"],
-            "instances": [await self._instance(each, reachable, slots.get(each.id)) for each in instances],
+            "instances": [
+                self._instance(each, reachable, slots.get(each.id), newest.get(each.id, ())) for each in instances
+            ],
             "notifications": self._notifications(),
             "retention_at": _moment(self._metrics.errands.retention_at),
             "verified": {
@@ -79,10 +84,13 @@ class StatusPage:
             self._foreseen = time.monotonic()
         return self._outlook
 
-    async def _instance(
-        self, instance: Instance, reachable: Mapping[str, str], slot: Mapping[str, Any] | None
+    def _instance(
+        self,
+        instance: Instance,
+        reachable: Mapping[str, str],
+        slot: Mapping[str, Any] | None,
+        newest: Sequence[StoredBackup],
     ) -> Record:
-        newest = await self._site.catalog.backups.newest_each(instance.id)
         standing = self._objectives.standing(instance)
         return {
             "id": instance.id,

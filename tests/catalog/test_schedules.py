@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from tests.catalog.samples import backup
+import pytest
+
+from tests.catalog.samples import NIGHT, backup, operation
 from vya_backupd.catalog import Catalog
 from vya_backupd.catalog.schedules import EVERY_INSTANCE, ScheduleRow, slot_key, slot_of
 from vya_backupd.model.event import Event
@@ -102,3 +104,21 @@ def test_keys_name_an_instant() -> None:
     local = SLOT.astimezone(tz=None)
     assert slot_key("one", local) == "one@2026-01-09T02:00:00+00:00"
     assert slot_of(slot_key("one", local)) == SLOT
+
+
+async def test_the_newest_slots_of_many_instances_are_told_apart(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vya_backupd.catalog.schedules._BATCH", 2)
+    names = ["pg", "pg-1", "pg-10", "Pg", "silent"]
+    for number, name in enumerate(names[:-1]):
+        for slot in range(number + 1):
+            key = slot_key(name, NIGHT + timedelta(hours=slot))
+            await catalog.operations.submit(operation(f"{name}/{slot}", key=key))
+            await catalog.operations.submit(operation(f"{name}/{slot}+", key=key, attempt=2))
+    for until in range(4):
+        found = await catalog.schedules.attempts_of(names, NIGHT + timedelta(hours=until))
+        newest = {name: min(number, until) for number, name in enumerate(names[:-1])}
+        expected = {name: [f"{name}/{slot}", f"{name}/{slot}+"] for name, slot in newest.items()} | {"silent": []}
+        assert {name: [each.id for each in attempts] for name, attempts in found.items()} == expected
+    assert await catalog.schedules.attempts_of(names, NIGHT - timedelta(hours=1)) == {name: [] for name in names}

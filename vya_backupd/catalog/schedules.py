@@ -27,6 +27,7 @@ EVERY_INSTANCE = "*"
 
 _GIVEN_UP = "schedule.given_up."
 _POSTPONED = "schedule.postponed."
+_BATCH = 300
 _S = tables.schedules.c
 _O = tables.operations.c
 _B = tables.backups.c
@@ -58,10 +59,13 @@ class ScheduleLog:
         self._database = database
         self._ledger = ledger
 
-    async def rows(self) -> dict[str, ScheduleRow]:
-        """Everything known, by instance."""
+    async def rows(self, instance: str | None = None) -> dict[str, ScheduleRow]:
+        """Everything known, by instance; of one instance, its own row and that of all."""
+        query = sa.select(tables.schedules)
+        if instance is not None:
+            query = query.where(_S.instance.in_([instance, EVERY_INSTANCE]))
         async with self._database.reading() as connection:
-            found = (await connection.execute(sa.select(tables.schedules))).mappings().all()
+            found = (await connection.execute(query)).mappings().all()
         return {row["instance"]: _row(row) for row in found}
 
     async def account(self, instance: str, slot: datetime | None, events: Sequence[Event] = ()) -> None:
@@ -106,12 +110,18 @@ class ScheduleLog:
 
     async def newest_attempts(self, instance: str, until: datetime) -> list[Operation]:
         """The attempts, in order, of the newest slot at or before ``until`` that was submitted."""
-        async with self._database.reading() as connection:
-            key = await newest_key(connection, instance, slot_key(instance, until))
-            if key is None:
-                return []
-            query = sa.select(tables.operations).where(_O.key == key).order_by(_O.attempt)
-            return await read_operations(connection, query)
+        return (await self.attempts_of([instance], until))[instance]
+
+    async def attempts_of(self, instances: Sequence[str], until: datetime) -> dict[str, list[Operation]]:
+        """The same for many instances: one question for some hundreds of them."""
+        found: dict[str, list[Operation]] = {instance: [] for instance in instances}
+        for start in range(0, len(instances), _BATCH):
+            async with self._database.reading() as connection:
+                keys = await _newest_keys(connection, instances[start : start + _BATCH], until)
+                query = sa.select(tables.operations).where(_O.key.in_(keys)).order_by(_O.attempt)
+                for operation in await read_operations(connection, query) if keys else ():
+                    found[str(operation.key).partition("@")[0]].append(operation)
+        return found
 
     async def published(self, instance: str, run: str) -> set[str]:
         """The databases of an instance of which this run (see ``BackupFacts``) published a backup."""
@@ -120,10 +130,25 @@ class ScheduleLog:
             return set((await connection.execute(query)).scalars())
 
 
+async def _newest_keys(connection: AsyncConnection, instances: Sequence[str], until: datetime) -> list[str]:
+    wanted = (
+        sa.values(sa.column("instance", sa.String), name="wanted").data([(each,) for each in instances]).cte("asked")
+    )
+    ordered = _ordered(connection)
+    first = wanted.c.instance + "@"
+    newest = sa.select(sa.func.max(ordered)).where(ordered >= first, ordered <= first + slot_key("", until)[1:])
+    rows = await connection.execute(sa.select(newest.correlate(wanted).scalar_subquery()).select_from(wanted))
+    return [key for (key,) in rows if key is not None]
+
+
+def _ordered(connection: AsyncConnection) -> Any:
+    """Keys in the order of bytes: another order of characters could mix the keys of instances."""
+    return _O.key.collate("C") if connection.dialect.name == "postgresql" else _O.key
+
+
 async def newest_key(connection: AsyncConnection, instance: str, until: str | None = None) -> str | None:
     """The key of an instance's newest slot that was submitted, up to this key, within a transaction."""
-    # Another order of characters than that of bytes could mix the keys of instances.
-    ordered = _O.key.collate("C") if connection.dialect.name == "postgresql" else _O.key
+    ordered = _ordered(connection)
     mine = sa.and_(ordered >= f"{instance}@", ordered <= (until or f"{instance}@~"))
     key: str | None = await connection.scalar(sa.select(sa.func.max(ordered)).where(mine))
     return key

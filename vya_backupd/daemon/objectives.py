@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from vya_backupd.errors import VyaError
 from vya_backupd.model.backup import GLOBALS_NAME
@@ -88,6 +87,7 @@ class Objectives:
         self._known: Known | None = None
         self._changed = False
         self._facts = HealthFacts()
+        self._protected_of: Mapping[str, Sequence[Protection]] = {}
         self._weighed = False
         self._weighing = asyncio.Lock()
         self.reachable: dict[str, str] = {}
@@ -117,6 +117,7 @@ class Objectives:
             await self._metrics.freshen(site.catalog, site.now())
             protected = tuple(self._protections(enabled, known))
             self._facts = self._gather(enabled, known, protected)
+            self._protected_of = _by_instance(protected)
             self._metrics.outlook = self._outlook(enabled, known, protected)
             self._weighed = True
 
@@ -142,7 +143,7 @@ class Objectives:
     def standing(self, instance: Instance) -> Standing:
         """How an instance stands at this moment, by the facts of the last weighing."""
         now, known = self._site.now(), self._known or Known()
-        ours = [each for each in self._facts.protected if each.instance == instance.id]
+        ours = self._protected_of.get(instance.id, ())
         names = known.databases.get(instance.id)
         return Standing(
             self._site.settings.max_age(instance.id),
@@ -162,13 +163,16 @@ class Objectives:
         return self._known
 
     def _protections(self, enabled: Sequence[Instance], known: Known) -> Iterator[Protection]:
-        newest = {(each.instance, each.database): each.taken_at for each in self._metrics.figures.newest}
+        newest: dict[str, dict[str, datetime]] = {}
+        for each in self._metrics.figures.newest:
+            newest.setdefault(each.instance, {})[each.database] = each.taken_at
         for instance in enabled:
-            max_age = self._site.settings.max_age(instance.id)
-            for name, since in self._owed(instance, known, newest):
-                yield Protection(
-                    instance.id, name, newest.get((instance.id, name)), self._first_slot(instance, since), max_age
-                )
+            max_age, backed_up = self._site.settings.max_age(instance.id), newest.get(instance.id, {})
+            for name, since in self._owed(instance, known, backed_up):
+                last = backed_up.get(name)
+                # Only what has no backup yet is awaited by its first slot, which takes a while to find.
+                expected = self._first_slot(instance, since) if last is None else since
+                yield Protection(instance.id, name, last, expected, max_age)
 
     def _first_slot(self, instance: Instance, since: datetime) -> datetime:
         """The first slot after this moment; the moment itself where somebody else keeps the clock."""
@@ -177,14 +181,12 @@ class Objectives:
             return since
         return _first_slot(settings.cron, settings.interval_minutes, settings.timezone, since) or since
 
-    def _owed(
-        self, instance: Instance, known: Known, newest: Mapping[tuple[str, str], Any]
-    ) -> Iterator[tuple[str, datetime]]:
+    def _owed(self, instance: Instance, known: Known, newest: Mapping[str, datetime]) -> Iterator[tuple[str, datetime]]:
         """The databases of an instance that must be backed up, each with the time since when it is known."""
         first = known.since[instance.id]
         databases = known.databases.get(instance.id)
         if databases is None:
-            backed_up = [name for place, name in newest if place == instance.id and name != GLOBALS_NAME]
+            backed_up = [name for name in newest if name != GLOBALS_NAME]
             databases = dict.fromkeys(backed_up or [ANY], first)
             yield from databases.items()
         else:
@@ -247,6 +249,13 @@ class Objectives:
         return replace(outlook, discovered=len(names), covered=covered, uncovered=uncovered)
 
 
-@functools.lru_cache(maxsize=4096)
+def _by_instance(protected: Sequence[Protection]) -> dict[str, list[Protection]]:
+    found: dict[str, list[Protection]] = {}
+    for each in protected:
+        found.setdefault(each.instance, []).append(each)
+    return found
+
+
+@functools.lru_cache(maxsize=16384)
 def _first_slot(cron: str | None, interval_minutes: int, timezone: str, since: datetime) -> datetime | None:
     return Schedule.of(cron=cron, interval_minutes=interval_minutes, timezone=timezone).next_after(since)

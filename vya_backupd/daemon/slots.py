@@ -11,7 +11,8 @@ a slot that was submitted counts as dealt with, and the key stops a second submi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,7 +25,7 @@ from vya_backupd.daemon.slot_events import events_of
 from vya_backupd.errors import VyaError
 from vya_backupd.model.backup import GLOBALS_NAME
 from vya_backupd.model.event import Event
-from vya_backupd.model.operation import OperationKind, State
+from vya_backupd.model.operation import Operation, OperationKind, State
 from vya_backupd.operations.site import Settings, Site
 from vya_backupd.policy.due import (
     CLOCK_SLACK,
@@ -47,6 +48,8 @@ RETRY = timedelta(seconds=30)
 """After a submission that was refused, or a catalog that did not answer."""
 
 _LONGEST_WAIT = timedelta(hours=1)
+_ASKED_AT_ONCE = 100
+"""Instances whose slots are read together; what is read grows old while the first of them are obeyed."""
 _MOST_DECISIONS = 8
 """At one look: skip, run, next attempt, give up; more would be a defect that must not spin."""
 
@@ -128,12 +131,31 @@ class Slots:
             await self._look(everywhere=True)
         return ended
 
-    async def standing(self, instance: str, rows: Mapping[str, ScheduleRow], now: datetime) -> Standing:
-        """How far an instance's schedule has come."""
+    def nudge(self, instances: Iterable[str]) -> None:
+        """Something happened that may change what is decided of these: the next look goes there as well."""
+        now = self._site.now()
+        for instance in instances:
+            if instance in self.terms:
+                self.next_looks[instance] = now
+
+    def soonest(self, number: int) -> list[str]:
+        """The scheduled instances that want a look first."""
+        now = self._site.now()
+        return heapq.nsmallest(number, self.terms, key=lambda each: (self.next_looks.get(each, now), each))
+
+    async def standings(self, rows: Mapping[str, ScheduleRow], now: datetime) -> dict[str, Standing]:
+        """How far the schedule of every configured instance has come."""
+        instances = list(self._site.settings.instances)
+        attempts = await self._site.catalog.schedules.attempts_of(instances, now + CLOCK_SLACK)
+        return {each: await self._standing(each, rows, attempts[each]) for each in instances}
+
+    async def _standing(
+        self, instance: str, rows: Mapping[str, ScheduleRow], attempts: Sequence[Operation]
+    ) -> Standing:
         row = rows.get(instance, ScheduleRow(instance))
         both = (row, rows.get(EVERY_INSTANCE, ScheduleRow(EVERY_INSTANCE)))
         pauses = tuple(each.pause for each in both if each.pause is not None)
-        run = await self._last_run(instance, now)
+        run = await self._last_run(instance, attempts)
         given_up = False
         if run is not None and run.state is State.INTERRUPTED:
             given_up = await self._site.catalog.schedules.given_up(instance) == slot_key(instance, run.slot)
@@ -152,19 +174,26 @@ class Slots:
             if row.last_slot is not None and instance not in terms:
                 # Switched on again, it begins anew: what lay in between was nobody's to run.
                 await self._site.catalog.schedules.account(instance, None)
-        for instance in due:
-            self.next_looks[instance] = await self._look_at(terms[instance], rows, now)
+        for start in range(0, len(due), _ASKED_AT_ONCE):
+            asked = due[start : start + _ASKED_AT_ONCE]
+            attempts = await self._site.catalog.schedules.attempts_of(asked, now + CLOCK_SLACK)
+            for instance in asked:
+                self.next_looks[instance] = await self._look_at(terms[instance], rows, attempts[instance], now)
 
-    async def _look_at(self, terms: Terms, rows: Mapping[str, ScheduleRow], now: datetime) -> datetime:
+    async def _look_at(
+        self, terms: Terms, rows: Mapping[str, ScheduleRow], attempts: Sequence[Operation], now: datetime
+    ) -> datetime:
         """Decide and obey until there is nothing more to do. Returns when to look again."""
+        schedules = self._site.catalog.schedules
         try:
             for _ in range(_MOST_DECISIONS):
-                decision = decide(terms, await self.standing(terms.instance, rows, now), now)
+                decision = decide(terms, await self._standing(terms.instance, rows, attempts), now)
                 if decision.action is Action.WAIT:
                     await self._say_postponed(terms.instance, decision, now)
                     return min(decision.until or now + _LONGEST_WAIT, now + _LONGEST_WAIT)
                 await self._obey(terms, decision, now)
-                rows = await self._site.catalog.schedules.rows()
+                rows = await schedules.rows(terms.instance)
+                attempts = await schedules.newest_attempts(terms.instance, now + CLOCK_SLACK)
         except VyaError as error:
             _log.warning("slot.postponed", instance=terms.instance, code=error.code, reason=error.message)
         return now + RETRY
@@ -200,8 +229,7 @@ class Slots:
         key = slot_key(instance, slot)
         await self._queue.submit(OperationKind.BACKUP, request, ACTOR, key=key, attempt=decision.attempt, also=also)
 
-    async def _last_run(self, instance: str, now: datetime) -> SlotRun | None:
-        attempts = await self._site.catalog.schedules.newest_attempts(instance, now + CLOCK_SLACK)
+    async def _last_run(self, instance: str, attempts: Sequence[Operation]) -> SlotRun | None:
         if not attempts:
             return None
         last = attempts[-1]

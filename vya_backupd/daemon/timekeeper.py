@@ -27,6 +27,8 @@ LOOK_SECONDS = 30.0
 """The longest time between two looks."""
 BEAT_SECONDS = 1.0
 """How often the clocks are compared."""
+_BELLS = 8
+"""Instances for which the bell is hung: those that come first. Later ones have their turn before their time."""
 JUMP_SECONDS = 5.0
 """A difference that is no ordinary correction."""
 
@@ -68,9 +70,9 @@ class Timekeeper:
         self._woken.set()
 
     def _observe(self, event: Event) -> None:
-        """A scheduled operation ended: it may need a next attempt."""
+        """A scheduled operation ended: its instances may need a next attempt."""
         if event.name == "operation.finished" and event.actor == ACTOR:
-            self._changed = True
+            self._slots.nudge(event.data.get("instances", {}))
             self.wake()
 
     async def _look(self, *, everywhere: bool) -> None:
@@ -82,7 +84,7 @@ class Timekeeper:
         await self._hang_bell()
 
     async def _hang_bell(self) -> None:
-        instances = self._slots.terms.keys()
+        instances = self._slots.soonest(_BELLS)
         if self._bell is None:
             if not instances:
                 return

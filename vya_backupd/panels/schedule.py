@@ -16,7 +16,7 @@ from vya_backupd.model.event import Event
 from vya_backupd.model.operation import State
 from vya_backupd.operations.requests import parse_moment
 from vya_backupd.operations.site import Site
-from vya_backupd.policy.due import Pause, SlotRun, Terms
+from vya_backupd.policy.due import Pause, SlotRun, Standing, Terms
 
 _MOST_NOTE = 500
 
@@ -45,7 +45,8 @@ class SchedulePanel:
         """Every instance with its schedule; ``paused`` beside them is the pause of all."""
         now = self._site.now()
         rows = await self._site.catalog.schedules.rows()
-        records = [await self._record(instance, rows, now) for instance in self._site.settings.instances]
+        standings = await self._slots.standings(rows, now)
+        records = [self._record(instance, rows, standing, now) for instance, standing in standings.items()]
         return {
             "method": self._site.config.scheduling.method,
             "paused": _paused(rows.get(EVERY_INSTANCE), now),
@@ -90,10 +91,9 @@ class SchedulePanel:
         whom = None if instance == EVERY_INSTANCE else instance
         return Event(name, self._site.now(), instance=whom, actor=asked.actor, data=facts)
 
-    async def _record(self, instance: str, rows: Mapping[str, ScheduleRow], now: datetime) -> Record:
+    def _record(self, instance: str, rows: Mapping[str, ScheduleRow], standing: Standing, now: datetime) -> Record:
         settings = self._site.settings
         terms, row = terms_of(settings, instance), rows.get(instance)
-        standing = await self._slots.standing(instance, rows, now)
         off = self._why_off(instance)
         pause = standing.pause_at(now)
         zone = terms.schedule.zone
