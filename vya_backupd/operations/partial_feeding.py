@@ -12,6 +12,7 @@ from vya_backupd.operations.site import Site
 from vya_backupd.operations.targets import Target
 from vya_backupd.pipeline.pieces import Script, feed
 from vya_backupd.pipeline.pipes import ClientGoneError
+from vya_backupd.policy.limits import Flow
 
 
 async def feed_client(
@@ -26,7 +27,8 @@ async def feed_client(
     async with site.spawner.start(command, stdin="pipe") as process:
         fd = process.take_stdin()
         try:
-            await feed(path, fd, script, site.pool, lambda raw: tell("restoring", raw))
+            throttle = site.limits.throttle(target.instance.id, Flow.RESTORE)
+            await feed(path, fd, script, site.pool, lambda raw: tell("restoring", raw), throttle)
         except ClientGoneError as gone:
             await raise_if_failed(process, target)
             raise ToolError(f"{process.name} stopped reading before the end of the dump") from gone

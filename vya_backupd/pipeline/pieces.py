@@ -22,6 +22,7 @@ from vya_backupd.model.backup import BackupFacts, Extent, Manifest, Section
 from vya_backupd.pipeline.files import FileSource, open_source
 from vya_backupd.pipeline.pipes import PipeWriter
 from vya_backupd.pipeline.stop import Stop, run_in_thread
+from vya_backupd.pipeline.throttle import Throttle
 
 _AHEAD = 4
 _WATCH_INTERVAL = 0.1
@@ -210,10 +211,17 @@ def texts_of(source: FileSource, script: Script, pool: ThreadPoolExecutor) -> It
             yield piece.text if part.rewrite is None else part.rewrite(piece)
 
 
-async def feed(path: Path, stdin: int, script: Script, pool: ThreadPoolExecutor, watch: Callable[[int], None]) -> int:
+async def feed(
+    path: Path,
+    stdin: int,
+    script: Script,
+    pool: ThreadPoolExecutor,
+    watch: Callable[[int], None],
+    throttle: Throttle | None = None,
+) -> int:
     """Feed a script to a client's pipe, which stays the caller's to close. Returns the bytes fed.
 
-    ``watch`` hears of them from a thread, a few times per second.
+    ``watch`` hears of them from a thread, a few times per second; ``throttle`` holds them back.
 
     Raises:
         ClientGoneError: the client stopped reading; its own words explain it.
@@ -222,7 +230,7 @@ async def feed(path: Path, stdin: int, script: Script, pool: ThreadPoolExecutor,
     stop = Stop()
 
     def run() -> int:
-        client, done, watched_at = PipeWriter(stdin, stop), 0, 0.0
+        client, done, watched_at = PipeWriter(stdin, stop, throttle), 0, 0.0
         with open_source(path) as source:
             for text in texts_of(source, script, pool):
                 stop.check()
