@@ -144,9 +144,13 @@ def test_attempts_wait_for_the_end_of_a_pause() -> None:
 
 
 def test_a_newer_slot_comes_before_a_next_attempt() -> None:
-    decision = decide(NIGHTLY, run(State.INTERRUPTED), SLOT + DAY)
+    given_up = decide(NIGHTLY, run(State.INTERRUPTED), SLOT + DAY)
+    assert brief(given_up) == (Action.GIVE_UP, Cause.OVERTAKEN, SLOT)
+    assert (given_up.attempt, given_up.databases) == (1, ("b",))
+    decision = decide(NIGHTLY, replace(run(State.INTERRUPTED), given_up=True), SLOT + DAY)
     assert brief(decision) == (Action.RUN, Cause.ON_TIME, SLOT + DAY)
     assert decision.databases is None
+    assert decide(NIGHTLY, run(State.INTERRUPTED, 1, ()), SLOT + DAY).action is Action.RUN
 
 
 def test_a_crash_between_submission_and_mark_submits_nothing_twice() -> None:
@@ -202,18 +206,30 @@ def test_every_slot_is_accounted_for_once(life: list[tuple[int, State]], text: s
     begin = now = datetime(2026, 3, 27, tzinfo=UTC)
     standing = Standing(last_slot=schedule.latest_at(now))
     submitted: list[tuple[datetime, int]] = []
+    given_up: list[datetime] = []
     accounted = 0
     for minutes, end in life:
         now += minutes * MINUTE
-        while (decision := decide(terms, standing, now)).action not in (Action.WAIT, Action.GIVE_UP):
+        while (decision := decide(terms, standing, now)).action is not Action.WAIT:
             assert decision.slot is not None
+            if decision.action is Action.GIVE_UP:
+                assert standing.last_run is not None
+                assert (decision.slot, standing.last_run.state) == (standing.last_run.slot, State.INTERRUPTED)
+                given_up.append(decision.slot)
+                standing = replace(standing, given_up=True)
+                continue
             if decision.attempt == 1:
                 accounted += decision.missed + 1
                 standing = replace(standing, last_slot=decision.slot)
             if decision.action is Action.RUN:
                 submitted.append((decision.slot, decision.attempt))
-                standing = replace(standing, last_run=SlotRun(decision.slot, decision.attempt, end))
-        assert decision.until is None or decision.until > now or decision.action is Action.GIVE_UP
+                ran = standing.last_run
+                overtakes = ran is not None and ran.state is State.INTERRUPTED and ran.slot != decision.slot
+                assert not overtakes or standing.given_up, "an interrupted slot is followed by another without a word"
+                run_now = SlotRun(decision.slot, decision.attempt, end)
+                standing = replace(standing, last_run=run_now, given_up=False)
+        assert decision.until is None or decision.until > now
+    assert given_up == sorted(set(given_up))
     assert submitted == sorted(set(submitted))
     assert accounted == sum(1 for _ in schedule.between(begin, now))
     for slot, attempt in submitted:

@@ -15,6 +15,7 @@ _NAMES = {
     Cause.CLOCK_SET_BACK: "schedule.realigned",
     Cause.OUT_OF_ATTEMPTS: "slot.given_up",
     Cause.OUT_OF_TIME: "slot.given_up",
+    Cause.OVERTAKEN: "slot.given_up",
 }
 """The event of each cause for which a slot does not run. One on time, or a next attempt, is its operation's event."""
 

@@ -63,6 +63,7 @@ class Cause(enum.StrEnum):
     STILL_RUNNING = "still running"
     OUT_OF_ATTEMPTS = "out of attempts"
     OUT_OF_TIME = "out of time"
+    OVERTAKEN = "overtaken"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +172,20 @@ def decide(terms: Terms, standing: Standing, now: datetime) -> Decision:
         return _go_on(terms, standing, last, now)
     older = itertools.islice(terms.schedule.between(last, due), MOST_COUNTED)
     missed, held = _merged(terms, older, due)
-    return replace(_judge(terms, standing, due, missed, now), held=held)
+    decision = replace(_judge(terms, standing, due, missed, now), held=held)
+    if decision.action is Action.RUN and (overtaken := _left_open(standing)):
+        reason = f"interrupted in attempt {overtaken.attempt}, and the slot of {due.isoformat()} is due"
+        cause = Cause.OVERTAKEN
+        return Decision(Action.GIVE_UP, cause, reason, overtaken.slot, overtaken.attempt, overtaken.unfinished)
+    return decision
+
+
+def _left_open(standing: Standing) -> SlotRun | None:
+    """The last run, if it was interrupted with something left to do, and nobody has said that this is the end of it."""
+    run = standing.last_run
+    if run is None or run.state is not State.INTERRUPTED or run.unfinished == () or standing.given_up:
+        return None
+    return run
 
 
 def unfinished(attempts: Sequence[Operation], published: Collection[str] = ()) -> tuple[str, ...] | None:
@@ -246,8 +260,8 @@ def _judge(terms: Terms, standing: Standing, due: datetime, missed: int, now: da
 def _go_on(terms: Terms, standing: Standing, last: datetime, now: datetime) -> Decision:
     """No slot is due: does the last run need a next attempt?"""
     wait = _waits(terms, last, now)
-    run = standing.last_run
-    if run is None or run.state is not State.INTERRUPTED or run.unfinished == () or standing.given_up:
+    run = _left_open(standing)
+    if run is None:
         return wait
     if pause := standing.pause_at(now):
         return Decision(Action.WAIT, Cause.PAUSED, _paused(pause), slot=run.slot, until=pause.until or wait.until)
