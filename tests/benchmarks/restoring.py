@@ -75,7 +75,11 @@ def _empty(bench: Bench) -> None:
 
 async def _peers(bench: Bench) -> dict[str, Contender]:
     """What restores in two sessions otherwise, as far as this machine has it."""
-    return {"pg_restore -j2": await _pg_restore(bench)} if bench.server.kind == "postgresql" else {}
+    if bench.server.kind == "postgresql":
+        return {"pg_restore -j2": await _pg_restore(bench)}
+    if shutil.which("mydumper") and shutil.which("myloader"):
+        return {"myloader -t2": await _myloader(bench)}
+    return {}
 
 
 async def _pg_restore(bench: Bench) -> Contender:
@@ -95,3 +99,27 @@ async def _pg_restore(bench: Bench) -> Contender:
         return await bench.tool(replace(client, argv=(program, "--jobs=2", "--exit-on-error", *place, str(target))))
 
     return run
+
+
+async def _myloader(bench: Bench) -> Contender:
+    """myloader with two threads, of a compressed dump of mydumper's with the same content."""
+    target, login, server = bench.folder / "archive", bench.folder / "myloader.cnf", bench.server
+    shutil.rmtree(target, ignore_errors=True)
+    login.touch(mode=0o600)
+    words = f"user={server.admin_user}\npassword={server.admin_password}\nhost={server.host}\nport={server.port}\n"
+    login.write_text(f"[mydumper]\n{words}[myloader]\n{words}")
+    await _ran("mydumper", f"--defaults-file={login}", "-t", "2", "-c", "-B", DATABASE, "-o", str(target))
+
+    async def run() -> Run:
+        _empty(bench)
+        begun = time.perf_counter()
+        await _ran("myloader", f"--defaults-file={login}", "-t", "2", "-o", "-B", _COPY, "-d", str(target))
+        return Run(time.perf_counter() - begun)
+
+    return run
+
+
+async def _ran(*argv: str) -> None:
+    done = await asyncio.to_thread(subprocess.run, argv, capture_output=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr.decode())
