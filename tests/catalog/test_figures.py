@@ -54,6 +54,17 @@ async def test_the_two_newest_of_each_database_are_compared(catalog: Catalog) ->
     )
 
 
+async def test_a_backup_is_compared_with_one_that_was_deleted_since(catalog: Catalog) -> None:
+    for hours, size in ((1, 100), (2, 40), (3, 30)):
+        await put(catalog, backup(f"b{hours}", hours=hours, size=size))
+        await catalog.backups.remove(f"b{hours - 1}", None)
+        (newest,) = (await catalog.figures.read(LATER)).newest
+        assert newest.previous_raw_size_bytes == {1: None, 2: 1000, 3: 400}[hours]
+    await catalog.backups.set_manifest(read_again(backup("b3", hours=3, size=30), 5), None)
+    (newest,) = (await catalog.figures.read(LATER)).newest
+    assert newest.previous_raw_size_bytes == 400
+
+
 async def test_of_one_instant_the_higher_id_is_newer(catalog: Catalog) -> None:
     await put(catalog, backup("b2", size=2), backup("b3", size=3), backup("b1", size=1))
     (newest,) = (await catalog.figures.read(LATER)).newest

@@ -64,7 +64,11 @@ class BackupIndex:
         """Enter a backup, or what became of it: a row of the same id or path gives way."""
 
         async def change(connection: AsyncConnection) -> None:
+            previous = await connection.scalar(_previous_size(stored))
             await _enter(connection, [stored])
+            if previous is not None:
+                row = sa.update(tables.backups).where(_B.id == stored.id)
+                await connection.execute(row.values(previous_raw_size_bytes=previous))
 
         await self._ledger.write(change, _events(event), counts)
 
@@ -285,6 +289,13 @@ class BackupIndex:
 def _whole() -> sa.Select[Any]:
     """What ``_stored`` takes."""
     return sa.select(_B.path, _M.manifest).join(tables.manifests, _M.backup_id == _B.id)
+
+
+def _previous_size(stored: StoredBackup) -> sa.Select[tuple[int]]:
+    """How big the dump was that came before this one."""
+    facts = stored.manifest.facts
+    here = sa.and_(_B.instance == facts.instance, _B.database == facts.database, _B.taken_at < facts.taken_at)
+    return sa.select(_B.raw_size_bytes).where(here).order_by(_B.taken_at.desc(), _B.id.desc()).limit(1)
 
 
 async def _enter(connection: AsyncConnection, stored: Sequence[StoredBackup]) -> None:

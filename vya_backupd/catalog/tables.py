@@ -59,13 +59,18 @@ backups = sa.Table(
     sa.Column("held_until", Moment),
     sa.Column("run", sa.String),
     sa.Column("read_at", Moment, nullable=False),
+    sa.Column("previous_raw_size_bytes", sa.BigInteger),
     sa.Index("backups_by_age", "taken_at", "id"),
     sa.Index("backups_of_instance", "instance", "taken_at", "id"),
     sa.Index("backups_of_database", "instance", "database", "taken_at", "id"),
     sa.Index("backups_by_verification", "verified_at"),
     sa.Index("backups_by_reading", "read_at", "id"),
 )
-"""``read_at``: when the file was last known to be whole: its last verification, or its end."""
+"""``read_at``: when the file was last known to be whole: its last verification, or its end.
+
+``previous_raw_size_bytes``: of the dump before it, as far as that was listed when this one was entered: what a backup is
+compared with where retention keeps a single one.
+"""
 
 manifests = sa.Table(
     "manifests",

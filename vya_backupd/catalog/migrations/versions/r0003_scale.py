@@ -33,6 +33,7 @@ def upgrade() -> None:
         op.add_column("backups", sa.Column("read_at", sa.BigInteger))
         op.execute("UPDATE backups SET read_at = coalesce(verified_at, finished_at)")
         op.alter_column("backups", "read_at", nullable=False)
+        op.add_column("backups", sa.Column("previous_raw_size_bytes", sa.BigInteger))
         op.drop_index("backups_by_verification", "backups")
         for name in ("backups_by_verification", "backups_by_reading"):
             op.create_index(name, "backups", _INDEXES[name])
@@ -69,6 +70,7 @@ def _rebuild() -> None:
         sa.Column("held_until", sa.BigInteger),
         sa.Column("run", sa.String),
         sa.Column("read_at", sa.BigInteger, nullable=False),
+        sa.Column("previous_raw_size_bytes", sa.BigInteger),
     )
     kept = (
         "id, path, hostname, instance, database, engine, type, taken_at, finished_at, size_bytes, raw_size_bytes, "
