@@ -276,7 +276,7 @@ class App:
 def run_daemon(config_path: Path) -> int:
     """The daemon, from start to stop. Returns the process's exit code."""
     harden()
-    footprint.limit_arenas()
+    footprint.share_heaps()
     faults.arm(os.environ.get("VYA_FAULTS", ""))
     try:
         app = App(config_path)

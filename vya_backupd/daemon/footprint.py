@@ -17,7 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _DONTNEED = 4
-_ARENA_MAX = -8
+_ARENA_MAX, _MMAP_THRESHOLD, _TRIM_THRESHOLD = -8, -3, -1
+_LARGEST_BUFFER = 4 << 20
+_KEPT = 16 << 20
 _SMAPS = Path("/proc/self/smaps")
 
 STANDING_SECONDS = 5.0
@@ -27,11 +29,17 @@ _standing: dict[str, float] = {}
 """Since when each mapping has been seen as it is, by its line in the kernel's list."""
 
 
-def limit_arenas() -> None:
-    """Let all threads share two heaps; the C library would give each one of its own, and free memory in every one."""
+def share_heaps() -> None:
+    """Let all threads share two heaps, which keep what the buffers of a dump need until ``settle``.
+
+    The C library would give each thread a heap of its own, with free memory in every one; and it would ask the kernel
+    for many a buffer of some megabytes anew, whose pages cost as much as writing to them.
+    """
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):
         library.mallopt(_ARENA_MAX, 2)
+        library.mallopt(_MMAP_THRESHOLD, _LARGEST_BUFFER)
+        library.mallopt(_TRIM_THRESHOLD, _KEPT)
 
 
 def settle() -> None:

@@ -98,8 +98,6 @@ class _Object:
     reference: float
     """What the reference makes of one byte of dump; ``probed``: what the fastest rung makes of it."""
     probed: float
-    probes: _Probes
-    """Those of the last segment."""
     target: float
     trusted: int = 1
     """Segments that may still pass before the next sample."""
@@ -171,7 +169,8 @@ class CodecChooser:
         reference = known.reference * segment.raw_size
         codec = self._fitting(known, reference)
         if codec is None and not known.is_deep:
-            known = self._object = self._sample(segment, known.probes, deep=True)
+            probes = _Probes.of(segment, _places(self._looks, segment.raw_size))
+            known = self._object = self._sample(segment, probes, deep=True)
             reference = known.reference * segment.raw_size
             codec = self._fitting(known, reference)
         codec = codec or min(known.ratios, key=lambda rung: known.ratios[rung])
@@ -198,13 +197,11 @@ class CodecChooser:
     def _look(self, segment: RawSegment) -> None:
         """Sample, where the object is new, the last sample is old, or the data has changed its nature."""
         self._looks += 1
-        probes = _Probes.of(segment, _places(self._looks, segment.raw_size))
-        known = self._object
-        if known is not None and known.trusted > 0 and probes.are_like(known.probed):
+        places, known = _places(self._looks, segment.raw_size), self._object
+        if known is not None and known.trusted > 0 and _Probes.of(segment, places[::2]).are_like(known.probed):
             known.trusted -= 1
-            known.probes = probes
             return
-        self._object = self._sample(segment, probes)
+        self._object = self._sample(segment, _Probes.of(segment, places))
 
     def _sample(self, segment: RawSegment, probes: _Probes, *, deep: bool = False) -> _Object:
         """Try rungs until one is as small as the account allows; ``deep``: until one is as small as is aimed at."""
@@ -222,7 +219,7 @@ class CodecChooser:
                 break
         else:
             ratios[self._reference_codec] = 1.0
-        found = _Object(_unbeaten(_sensible(ratios)), reference, probes.mean, probes, target=target)
+        found = _Object(_unbeaten(_sensible(ratios)), reference, probes.mean, target)
         old = self._object
         return found if old is None or not probes.are_like(old.probed) else found.after(old)
 
