@@ -1,8 +1,7 @@
 """Who chooses the compressor of each segment: samples, for gzip; the level alone, for zstd.
 
-A level means the same size of file in both: about that of ``gzip -N``. zstd comes so near to it with its fast levels
-that choosing would cost more than it saves. What the levels of zstd make of all kinds of data is measured in
-``docs/compression.md``.
+A level means about the same size of file in both: that of ``gzip -N``. The fastest levels of zstd come so near to it, or
+below it, that choosing would cost more than it saves. What they make of all kinds of data is in ``docs/compression.md``.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from vya_backupd.dumpfile.codec_choice import CodecChooser
 from vya_backupd.dumpfile.segment import RawSegment
 from vya_backupd.model.file_codec import FileCodec
 
-ZSTD_LEVELS = {1: 1, 2: 1, 3: 1, 4: 2, 5: 2, 6: 3, 7: 6, 8: 9, 9: 12}
+ZSTD_LEVELS = {1: 1, 2: 1, 3: 1, 4: 1, 5: 1, 6: 2, 7: 6, 8: 9, 9: 12}
 """zstd's own level for each of ours."""
 
 
