@@ -25,6 +25,7 @@ WANTED = """
     operations-list operations-show operations-watch operations-cancel catalog-rebuild
     config-validate config-show config-test-connections credentials-encrypt credentials-check credentials-rotate
     retention-plan retention-apply audit-show audit-verify schedule-list schedule-pause schedule-resume doctor notify-test
+    throttle-show throttle-set throttle-reset
 """
 
 
