@@ -17,6 +17,7 @@ from vya_backupd.testing.product import Product, instance
 from vya_backupd.testing.servers import PrivateServer
 
 DATABASE = "everything_db"
+CONFIG = {"backup": {"include_globals": False, "parallel_per_database": 1}}
 PARALLEL = {"parallel_per_database": 3, "parallel_piece_size": 1 << 16}
 LARGE = """
     create schema big;
@@ -71,14 +72,10 @@ def newest(product: Product) -> Path:
     return max((file for file in product.files() if file.suffix == ".gz"), key=lambda file: file.stat().st_mtime_ns)
 
 
-def backup(product: Product, **config: Any) -> Path:
-    """Back the database up with these settings; its file."""
-    product.settings["backup"] |= config
-    product.write_config()
-    product.stop()
-    product.start()
+def backup(product: Product) -> tuple[Path, dict[str, Any]]:
+    """Back the database up; its file and its manifest."""
     product.ok("backup", "--instance", "one", "--database", DATABASE)
-    return newest(product)
+    return newest(product), manifest(product)
 
 
 def assert_same(server: PrivateServer, restored: str) -> None:
@@ -102,11 +99,13 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         everything.create_everything(server, DATABASE)
         large = server.sql("select lo_create(0)", DATABASE)[0][0]
         server.sql(LARGE.replace("{large}", str(large)), DATABASE)
-        with Product(root / "product", [instance(server, "one")], servers=[server]) as product:
-            one = backup(product, parallel_per_database=1)
-            serial = manifest(product)
-            several = backup(product, **PARALLEL)
-            yield server, product, (one, serial), (several, manifest(product))
+        with Product(root / "product", [instance(server, "one")], servers=[server], config=CONFIG) as product:
+            one = backup(product)
+            product.settings["backup"] |= PARALLEL
+            product.write_config()
+            product.stop()
+            product.start()
+            yield server, product, one, backup(product)
 
 
 def test_several_sessions_make_the_same_database(site: tuple[Any, ...]) -> None:
@@ -131,3 +130,30 @@ def test_several_sessions_make_the_same_database(site: tuple[Any, ...]) -> None:
     product.ok("verify", "--file", str(file))
     product.ok("restore", "--file", str(file), "--target-instance", "one", "--target-database", "by_us")
     assert_same(server, "by_us")
+
+
+def test_a_database_in_another_encoding(site: tuple[Any, ...]) -> None:
+    """Rows travel in the database's own encoding; a table whose name ASCII cannot write is left to pg_dump."""
+    server, product, *_ = site
+    server.create_database("latin", "template template0 encoding 'LATIN1' lc_collate 'C' lc_ctype 'C'")
+    server.sql(
+        'create table plain (n int, t text); create table "übrig" (n int, t text);'
+        " insert into plain select n, repeat('é', 90) || n from generate_series(1, 3000) n;"
+        """ insert into "übrig" select n, repeat('ü', 90) || n from generate_series(1, 3000) n""",
+        "latin",
+    )
+    product.ok("backup", "--instance", "one", "--database", "latin")
+    assert manifest(product)["facts"]["streams"] == 4
+    assert b"\xe9\xe9\xe9" in gzip.decompress(newest(product).read_bytes())
+    product.ok("restore", "--file", str(newest(product)), "--target-instance", "one", "--target-database", "latin_2")
+    assert compare.rows(server, "latin") == compare.rows(server, "latin_2")
+    for name in ("latin", "latin_2"):
+        server.drop_database(name)
+
+
+def test_a_dry_run_tells_the_plan(site: tuple[Any, ...]) -> None:
+    _, product, *_ = site
+    done = product.ok("backup", "--instance", "one", "--database", DATABASE, "--dry-run")
+    (step,) = (each for each in done["steps"] if each["database"] == DATABASE)
+    assert step["detail"]["sessions"] == 3
+    assert step["detail"]["sessions_reason"] == "configured: 3"
