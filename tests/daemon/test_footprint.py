@@ -37,14 +37,6 @@ assert ssl.create_default_context()
 print(before, young, after)
 """
 
-_WITHOUT = """
-import sys
-{before}
-import vya_backupd.catalog
-from sqlalchemy.ext.asyncio import {wanted}
-print("sqlalchemy.orm" in sys.modules)
-"""
-
 
 def python(program: str) -> str:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
@@ -60,10 +52,3 @@ def test_code_that_is_given_back_returns_when_called() -> None:
     before, young, after = map(int, python(_GIVE_BACK).split())
     assert young >= before, "what was only just loaded stays"
     assert after < before
-
-
-def test_the_mapper_is_left_out_unless_somebody_has_it_or_sqlalchemy_is_built_otherwise() -> None:
-    assert python(_WITHOUT.format(before="", wanted="AsyncEngine")) == "False"
-    assert python(_WITHOUT.format(before="import sqlalchemy.ext.asyncio", wanted="AsyncSession")) == "True"
-    otherwise = "import types; sys.modules['sqlalchemy.ext.asyncio.engine'] = types.ModuleType('other')"
-    assert python(_WITHOUT.format(before=otherwise, wanted="AsyncSession")) == "True"

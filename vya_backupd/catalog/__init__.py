@@ -1,7 +1,5 @@
 """The index: which backups there are, what was done, what happened. Files are the truth; this can be made from them."""
 
-# First, so that what follows finds the engine alone.
-import vya_backupd.catalog.without_orm  # noqa: F401 -- for what it does
 from vya_backupd.catalog.backups import LastSize
 from vya_backupd.catalog.catalog import Catalog
 from vya_backupd.catalog.events import RecordedEvent

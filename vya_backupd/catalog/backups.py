@@ -8,10 +8,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import asdict, replace
 from datetime import datetime
 from itertools import islice
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vya_backupd.catalog import tables
 from vya_backupd.catalog.database import Database
@@ -21,6 +20,9 @@ from vya_backupd.dumpfile.manifest import manifest_from_fields, manifest_to_fiel
 from vya_backupd.errors import UsageError
 from vya_backupd.model.backup import BackupType, Outline, Proof, StoredBackup
 from vya_backupd.model.event import Event
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 _B = tables.backups.c
 _M = tables.manifests.c

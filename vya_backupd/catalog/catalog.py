@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-
-from sqlalchemy.ext.asyncio import AsyncConnection
+from typing import TYPE_CHECKING
 
 from vya_backupd.catalog import migrate, tables
 from vya_backupd.catalog.backups import BackupIndex
@@ -21,6 +20,9 @@ from vya_backupd.catalog.outbox import Outbox
 from vya_backupd.catalog.recency import Recency
 from vya_backupd.catalog.schedules import ScheduleLog
 from vya_backupd.model.event import Event
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 class Catalog:

@@ -16,14 +16,16 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from vya_backupd.catalog.failures import damaged, telling
 from vya_backupd.catalog.threaded import ThreadedSqlite
 from vya_backupd.errors import StorageError
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 _T = TypeVar("_T")
 _ATTEMPTS = 5
@@ -59,6 +61,9 @@ class Database:
         if self.path is not None:
             _make_private(self.path)
         if not self._is_sqlite:
+            # Loaded for a database server alone: it brings the whole object-relational mapper with it.
+            from sqlalchemy.ext.asyncio import create_async_engine
+
             self._engine = create_async_engine(self._url, pool_pre_ping=True)
             return
         engine = sa.create_engine(self._url.set(drivername="sqlite"))

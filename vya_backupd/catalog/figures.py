@@ -8,10 +8,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vya_backupd.catalog import tables
 from vya_backupd.catalog.database import Database
@@ -20,6 +19,9 @@ from vya_backupd.catalog.marks import read_mark
 from vya_backupd.model.event import Event
 from vya_backupd.policy.forecast import Change
 from vya_backupd.policy.retention import LAST_SUCCESS
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 _B = tables.backups.c
 _E = tables.events.c

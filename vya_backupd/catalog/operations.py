@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vya_backupd.catalog import tables
 from vya_backupd.catalog.database import Database
@@ -15,6 +14,9 @@ from vya_backupd.catalog.ledger import Count, Ledger
 from vya_backupd.errors import NotFoundError, UsageError
 from vya_backupd.model.event import Event
 from vya_backupd.model.operation import MOVES, Operation, OperationKind, State, Step, advance, is_final
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 _O = tables.operations.c
 _S = tables.steps.c

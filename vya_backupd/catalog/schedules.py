@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vya_backupd.catalog import tables
 from vya_backupd.catalog.database import Database
@@ -21,6 +20,9 @@ from vya_backupd.catalog.operations import read_operations
 from vya_backupd.model.event import Event
 from vya_backupd.model.operation import Operation
 from vya_backupd.policy.due import Pause
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 EVERY_INSTANCE = "*"
 """The row whose pause holds for all instances."""
