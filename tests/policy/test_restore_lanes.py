@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vya_backupd.policy.restore_lanes import MOST_BY_ITSELF, plan_lanes
+from vya_backupd.policy.restore_lanes import MOST_BY_ITSELF, plan_lanes, spread
 
 GIB = 1 << 30
 
@@ -25,3 +25,11 @@ def test_sessions_follow_size_and_cores_unless_somebody_says(
     raw_size: int, cores: int, wanted: int | None, sessions: int
 ) -> None:
     assert plan_lanes(raw_size, cores, wanted).sessions == sessions
+
+
+def test_work_is_spread_evenly_and_wholly() -> None:
+    weights = {"a": 10, "b": 6, "c": 5, "d": 0, "e": 0}
+    assert spread(weights, 2) == [["a", "d", "e"], ["b", "c"]]
+    assert spread(weights, 1) == [["a", "b", "c", "d", "e"]]
+    assert sorted(spread({"a": 1, "b": 2}, 8)) == [["a"], ["b"]]
+    assert spread({}, 3) == []

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from vya_backupd.errors import VyaError
 from vya_backupd.model.backup import Manifest, Section
 from vya_backupd.model.instance import EngineKind
+from vya_backupd.operations.side_by_side import all_of
 from vya_backupd.operations.site import Site
 from vya_backupd.operations.targets import Target
+from vya_backupd.policy.restore_lanes import spread
 
 NOT_TABLES = frozenset({"sequences", "large objects"})
 """Names of data in a PostgreSQL backup that are not tables'; those have a schema before a dot."""
 
 
-async def check_restored(site: Site, target: Target, database: str, manifest: Manifest | None) -> dict[str, Any]:
-    """Every table of the manifest must be there and, where rows were counted, have as many.
+async def check_restored(
+    site: Site, target: Target, database: str, manifest: Manifest | None, sessions: int = 1
+) -> dict[str, Any]:
+    """Every table of the manifest must be there and, where rows were counted, have as many. ``sessions`` count.
 
     Returns what was compared: ``tables_checked`` and ``rows_checked``. A foreign file has nothing to compare with.
 
@@ -34,7 +39,7 @@ async def check_restored(site: Site, target: Target, database: str, manifest: Ma
         raise _mismatch(f"tables are missing after the restore: {named}", target, database)
     counted = {name: rows for name, rows in expected.items() if rows is not None}
     if counted:
-        await _compare_rows(site, target, database, counted)
+        await _compare_rows(site, target, database, counted, sessions)
     return {"tables_checked": len(expected), "rows_checked": sum(counted.values()), "tables_count": len(facts.tables)}
 
 
@@ -48,11 +53,15 @@ def _rows_by_table(manifest: Manifest) -> dict[str, int | None]:
     return rows
 
 
-async def _compare_rows(site: Site, target: Target, database: str, expected: dict[str, int]) -> None:
+async def _compare_rows(site: Site, target: Target, database: str, expected: dict[str, int], sessions: int) -> None:
     queries = await _counting_queries(site, target, database)
-    names = [name for name in expected if name in queries]
-    counted = await site.probe.numbers(target.instance, [queries[name] for name in names], database)
-    for name, found in zip(names, counted, strict=True):
+
+    async def count(names: list[str]) -> list[tuple[str, int]]:
+        counted = await site.probe.numbers(target.instance, [queries[name] for name in names], database)
+        return list(zip(names, counted, strict=True))
+
+    shares = spread({name: rows for name, rows in expected.items() if name in queries}, sessions)
+    for name, found in itertools.chain.from_iterable(await all_of([count(share) for share in shares])):
         if found != expected[name]:
             what = f"{name} has {found} rows after the restore, {expected[name]} were backed up"
             raise _mismatch(what, target, database)

@@ -16,9 +16,10 @@ from vya_backupd import faults
 from vya_backupd.engines import mysql_sql
 from vya_backupd.engines.mysql_events import EventSilencer
 from vya_backupd.engines.postgresql import PostgreSQL
-from vya_backupd.errors import ServerError, VyaError
+from vya_backupd.errors import VyaError
 from vya_backupd.model.instance import EngineKind
 from vya_backupd.model.operation import Progress
+from vya_backupd.operations.analyzing import analyze
 from vya_backupd.operations.belongings import Notebook, beside_name, token
 from vya_backupd.operations.checking import check_restored
 from vya_backupd.operations.feeding import Fed, Feeding
@@ -113,11 +114,11 @@ class Restorer:
         try:
             fed = await self._feed(database)
             faults.point("restore.fed")
-            notes = [*fed.notes, *await self._finish(database)]
+            notes = [*fed.notes, *await self._finish(database, fed.sessions)]
             if created and self._is_marked(database):
                 await self._execute([mysql_sql.unmark(database, self._notebook.now.marker)])
             self._tell("checking", fed.raw_size)
-            checked = await check_restored(self._site, self._target, database, self._plan.source.manifest)
+            checked = await check_restored(self._site, self._target, database, self._plan.source.manifest, fed.sessions)
             faults.point("restore.finished")
             if created and self._is_marked(database):
                 self._notebook.gone(database)
@@ -155,37 +156,29 @@ class Restorer:
         """Give the database the dump."""
         silencer = EventSilencer() if self._events_wait(database) else None
         source, sessions = self._plan.source, self._request.sessions
-        feeding = Feeding(self._site, self._target, database, source, self._tell, silencer, sessions)
+        feeding = Feeding(
+            self._site, self._target, database, source, self._tell, silencer, sessions, self._request.skip_binlog
+        )
         fed = await feeder_for(feeding).feed(feeding)
         self._silenced = silencer.names if silencer else []
         return fed
 
-    async def _finish(self, database: str) -> list[str]:
+    async def _finish(self, database: str, sessions: int) -> list[str]:
         """Properties of the database itself, statistics, and silence for a copy's events."""
         facts, target = self._plan.source.facts, self._target
         notes = []
         if facts is not None and facts.database_sql:
             self._tell("setting properties", self._expected)
             await self._execute(target.engine.properties_sql(facts.database_sql, database))
-        if analyze := target.engine.analyze_sql(database):
+        if target.engine.analyze_sql(database):
             self._tell("analyzing", self._expected)
-            notes += await self._analyze(analyze, database)
+            notes += await analyze(self._site, target, database, sessions)
         if self._events_wait(database):
             self._silenced += await self._silence_events(database)
             if self._silenced and not self._events_run:
                 count = len(self._silenced)
                 notes.append(f"{count} events were disabled in the copy; --enable-events leaves them on")
         return notes
-
-    async def _analyze(self, statements: list[str], database: str) -> list[str]:
-        """Gather statistics. They run expressions of the user's and can fail without anything being lost."""
-        try:
-            await self._site.probe.execute(self._target.instance, statements, database=database)
-        except ServerError as error:
-            if error.code != "server_error":
-                raise
-            return [f"everything is restored, but statistics were not all gathered; run ANALYZE: {error.message}"]
-        return []
 
     @property
     def _events_run(self) -> bool:

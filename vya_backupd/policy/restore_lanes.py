@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 MOST_BY_ITSELF = 8
@@ -28,3 +29,14 @@ def plan_lanes(raw_size: int, cores: int, wanted: int | None) -> LanePlan:
         return LanePlan(1, "the backup is small")
     sessions = max(1, min(cores, MOST_BY_ITSELF, raw_size // SHARE))
     return LanePlan(sessions, "one for each core" if sessions == cores else "by the size of the backup")
+
+
+def spread(weights: Mapping[str, int], sessions: int) -> list[list[str]]:
+    """Names in as many lists as there are sessions, none of them empty: the heaviest first, each to the lightest list."""
+    lists: list[list[str]] = [[] for _ in range(min(sessions, len(weights)))]
+    sums = [0] * len(lists)
+    for name in sorted(weights, key=lambda each: (-weights[each], each)):
+        lightest = sums.index(min(sums))
+        lists[lightest].append(name)
+        sums[lightest] += weights[name] + 1
+    return lists
