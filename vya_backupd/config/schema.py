@@ -16,7 +16,6 @@ from vya_backupd.config.schema_restore import Restore
 from vya_backupd.config.schema_service import Monitoring, Scheduling
 from vya_backupd.config.schema_storage import Storage
 from vya_backupd.config.secret_ref import Decrypt
-from vya_backupd.model.file_codec import FileCodec
 from vya_backupd.model.secret import Secret
 
 
@@ -71,8 +70,8 @@ class Backup(Section):
     """How backups are made."""
 
     compression_level: int = Field(6, ge=1, le=9, description="1 fastest to 9 smallest, measured against gzip -N.")
-    codec: FileCodec = Field(
-        FileCodec.GZIP,
+    codec: Literal["gzip", "zstd"] = Field(
+        "gzip",
         description="What files are compressed with. gzip can be read everywhere; zstd costs a fraction of the time, and "
         "names of files end in .zst then.",
     )

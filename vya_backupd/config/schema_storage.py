@@ -52,7 +52,8 @@ class FileNaming(Section):
 
     pattern: Text = Field(
         "{db_name}_{datetime}_{type}.sql.gz",
-        description="Name of a backup file, from the same placeholders as structure; ends with .gz, since gzip it is.",
+        description="Name of a backup file, from the same placeholders as structure; ends with .gz, "
+        "in whose place names of zstd files get .zst.",
     )
     datetime_format: Text = Field(
         "%Y%m%d_%H%M%S",

@@ -173,7 +173,7 @@ class _Verify:
         except IntegrityError as error:
             if self._terms.check_head is None or self._terms.check_head(head):
                 raise
-            hint = "Name a file that vyactl, pg_dump, mysqldump or mariadb-dump wrote, as it is or gzipped."
+            hint = "Name a file that vyactl, pg_dump, mysqldump or mariadb-dump wrote, as it is, gzip or zstd."
             message = f"{self._path.name} is no dump of PostgreSQL, MySQL or MariaDB"
             raise IntegrityError(message, code="not_a_dump", hint=hint) from error
         return VerifyResult(source.size, self._raw_size, 0, "", self._tail, None)

@@ -25,7 +25,7 @@ Database = Annotated[
 FilePath = Annotated[
     str | None,
     typer.Option(
-        "--file", "-f", metavar="PATH", help="Restore this file: ours, or a plain or gzipped dump made by other means."
+        "--file", "-f", metavar="PATH", help="Restore this file: ours, or a dump made by other means: plain, gzip or zstd."
     ),
 ]
 Moment = Annotated[
