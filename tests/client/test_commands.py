@@ -25,7 +25,7 @@ WANTED = """
     operations-list operations-show operations-watch operations-cancel catalog-rebuild
     config-validate config-show config-test-connections credentials-encrypt credentials-check credentials-rotate
     retention-plan retention-apply audit-show audit-verify schedule-list schedule-pause schedule-resume doctor notify-test
-    throttle-show throttle-set throttle-reset
+    throttle-show throttle-set throttle-reset extract
 """
 
 
@@ -56,7 +56,7 @@ def test_every_command_and_option_is_documented(name: str, capsys: pytest.Captur
 
 @pytest.mark.parametrize("example", [example for command in TREE.values() for example in command.page.examples])
 def test_every_example_is_understood(example: str) -> None:
-    program, *words = shlex.split(re.split(r" (?:>|\|\|) ?", example)[0], comments=True)
+    program, *words = shlex.split(re.split(r" (?:>|\|\|?) ?", example)[0], comments=True)
     assert program == "vyactl"
     command: Any = typer.main.get_command(build())
     context = command.make_context(program, words)

@@ -38,6 +38,7 @@ def test_backup_sends_its_options_and_prints_the_backups(daemon: CannedDaemon, v
                 "parallel": True,
                 "workers": 3,
                 "compression_level": 9,
+                "codec": None,
                 "dry_run": False,
                 "globals": True,
             },
