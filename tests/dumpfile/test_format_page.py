@@ -7,10 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.dumpfile import samples
 from vya_backupd.dumpfile import segment as layout
 from vya_backupd.dumpfile.segment import MemberKind
 from vya_backupd.model.backup import Section
+from vya_backupd.model.file_codec import FileCodec
 
 PAGE = Path(__file__).parents[2] / "docs" / "format.md"
 
@@ -24,8 +27,9 @@ def run_reader(tmp_path: Path, data: bytes) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_the_reader_of_the_page_lists_what_we_wrote(tmp_path: Path) -> None:
-    data, writer = samples.build()
+@pytest.mark.parametrize("codec", FileCodec)
+def test_the_reader_of_the_page_lists_what_we_wrote(tmp_path: Path, codec: FileCodec) -> None:
+    data, writer = samples.build(known=samples.facts(codec=codec))
     done = run_reader(tmp_path, data)
     assert done.returncode == 0, done.stderr
     *lines, last = done.stdout.splitlines()
@@ -36,8 +40,9 @@ def test_the_reader_of_the_page_lists_what_we_wrote(tmp_path: Path) -> None:
     assert last == f"taken at {samples.MOMENT.isoformat()}"
 
 
-def test_the_reader_of_the_page_finds_a_damaged_label(tmp_path: Path) -> None:
-    data, writer = samples.build()
+@pytest.mark.parametrize("codec", FileCodec)
+def test_the_reader_of_the_page_finds_a_damaged_label(tmp_path: Path, codec: FileCodec) -> None:
+    data, writer = samples.build(known=samples.facts(codec=codec))
     broken = bytearray(data)
     broken[writer.extents[1].offset + 25] ^= 1
     assert "damaged label at byte" in run_reader(tmp_path, bytes(broken)).stderr
