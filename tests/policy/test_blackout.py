@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vya_backupd.model.operation import State
@@ -203,6 +203,7 @@ schedules = st.builds(
 )
 
 
+@settings(max_examples=40)
 @given(schedules, st.lists(windows, max_size=3), moments)
 def test_nothing_ever_begins_inside(schedule: Schedule, blackouts: list[Blackout], moment: datetime) -> None:
     """A scheduler that obeys for two days, woken when it asked to be: it begins only in the open, and misses nothing."""
@@ -225,6 +226,7 @@ def test_nothing_ever_begins_inside(schedule: Schedule, blackouts: list[Blackout
     assert covered == len(list(schedule.between(schedule.latest_at(moment) or moment, last)))
 
 
+@settings(max_examples=40)
 @given(schedules, st.lists(windows, max_size=2), moments)
 def test_the_next_start_is_told_as_it_will_be(schedule: Schedule, blackouts: list[Blackout], moment: datetime) -> None:
     one = Terms("one", "host", schedule, calendar=calendar(*blackouts))
