@@ -37,6 +37,7 @@ from vya_backupd.operations.dump_run import DumpRun
 from vya_backupd.operations.looking import Dump, Look
 from vya_backupd.operations.site import Site
 from vya_backupd.pipeline.dump import DumpResult, Stream
+from vya_backupd.pipeline.files import storage_error
 from vya_backupd.pipeline.filled import all_filled, writer_gone
 from vya_backupd.policy import dump_plan_mysql as plan
 from vya_backupd.policy.dump_plan import WORTHWHILE, DumpPlan
@@ -228,9 +229,12 @@ class _Dump:
 
 
 def _spool(beside: int) -> contextlib.AbstractContextManager[BinaryIO]:
-    """An unnamed file beside an open one."""
+    """An unnamed file beside an open one. Raises StorageError when the file system refuses."""
     folder = Path(f"/proc/self/fd/{beside}").readlink().parent
-    return cast("contextlib.AbstractContextManager[BinaryIO]", tempfile.TemporaryFile(dir=folder))
+    try:
+        return cast("contextlib.AbstractContextManager[BinaryIO]", tempfile.TemporaryFile(dir=folder))
+    except OSError as error:
+        raise storage_error(error, "writing the structure of the dump aside") from error
 
 
 def _scan(file: BinaryIO, scanner: Scanner) -> bool:
