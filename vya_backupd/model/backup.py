@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from vya_backupd.model.file_codec import FileCodec
 from vya_backupd.model.instance import EngineKind
@@ -161,8 +162,7 @@ class StoredBackup:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Outline:
+class Outline(NamedTuple):
     """What retention needs to know of a backup: light enough to look at a hundred thousand of them at once.
 
     ``complete``: it was published whole. ``run`` as in ``BackupFacts``; empty where nobody wrote it down.

@@ -21,8 +21,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, tzinfo
-from operator import attrgetter
-from typing import Literal
+from operator import attrgetter, itemgetter
+from typing import Literal, NamedTuple
 
 from vya_backupd.model.backup import BackupType, Hold, Outline
 
@@ -30,6 +30,8 @@ LAST_SUCCESS = "retention.last_success"
 """The mark of the catalog that says when the rules were last applied to all instances, without any failure."""
 SINCE = "retention.since"
 """The mark that says since when this catalog is looked after: a new one is not overdue on its first day."""
+
+_BY_AGE = attrgetter("taken_at", "id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,7 @@ class Terms:
     in_use: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What becomes of one backup: every reason for which it stays, or why no rule keeps it."""
 
     backup: Outline
@@ -76,6 +77,7 @@ class _Case:
     against: tuple[str, ...] = ()
 
     def verdict(self, now: datetime) -> Verdict:
+        """What has come of it."""
         hold, reasons = self.backup.hold, self.keep or self.against
         if hold is not None and not is_held(hold, now):
             reasons = (*reasons, f"the hold by {hold.by} has ended")
@@ -89,19 +91,24 @@ def is_held(hold: Hold | None, now: datetime) -> bool:
 
 def decide(backups: Iterable[Outline], terms: Terms) -> list[Verdict]:
     """A verdict on each backup, by instance and database, newest first."""
-    ordered = sorted(backups, key=attrgetter("taken_at", "id"), reverse=True)
-    ordered.sort(key=attrgetter("instance", "database", "hostname"))
-    cases = [_Case(backup) for backup in ordered]
-    groups: dict[tuple[str, str], list[_Case]] = defaultdict(list)
-    for case in cases:
-        _consider_alone(case, terms)
-        if case.backup.hostname == terms.hostname:
-            groups[(case.backup.instance, case.backup.database)].append(case)
-    for (instance, _), group in groups.items():
-        counted = [case for case in group if case.backup.complete and case.backup.taken_at <= terms.now]
-        _apply_rules(counted, terms.rules_of(instance), terms.zone)
-    for instance in {instance for instance, _ in groups}:
-        _keep_globals([case for place, group in groups.items() if place[0] == instance for case in group], terms.zone)
+    places: dict[tuple[str, str, str], list[Outline]] = defaultdict(list)
+    for backup in backups:
+        places[backup.instance, backup.database, backup.hostname].append(backup)
+    cases: list[_Case] = []
+    ours: dict[str, list[_Case]] = defaultdict(list)
+    calendar = _Calendar(terms.zone)
+    for (instance, _, hostname), found in sorted(places.items(), key=itemgetter(0)):
+        found.sort(key=_BY_AGE, reverse=True)
+        group = [_Case(backup) for backup in found]
+        cases += group
+        for case in group:
+            _consider_alone(case, terms)
+        if hostname == terms.hostname:
+            ours[instance] += group
+            counted = [case for case in group if case.backup.complete and case.backup.taken_at <= terms.now]
+            _apply_rules(counted, terms.rules_of(instance), calendar)
+    for group in ours.values():
+        _keep_globals(group, terms.zone)
     return [case.verdict(terms.now) for case in cases]
 
 
@@ -121,7 +128,7 @@ def _consider_alone(case: _Case, terms: Terms) -> None:
         case.keep += (f"taken in the future, at {_shown(backup.taken_at, terms.zone)}: a clock was wrong",)
 
 
-def _apply_rules(counted: Sequence[_Case], rules: Rules, zone: tzinfo) -> None:
+def _apply_rules(counted: Sequence[_Case], rules: Rules, calendar: _Calendar) -> None:
     """``counted``: the complete backups of one database, newest first."""
     for case in counted[:1]:
         case.keep += ("newest complete backup",)
@@ -130,10 +137,10 @@ def _apply_rules(counted: Sequence[_Case], rules: Rules, zone: tzinfo) -> None:
     if rules.strategy == "simple":
         _keep_newest(counted, rules.daily)
         return
-    days = [_local_day(case.backup.taken_at, zone) for case in counted]
-    _fill(counted, [day.isoformat() for day in days], rules.daily, ("daily", "days"))
-    _fill(counted, [_week(day) for day in days], rules.weekly, ("weekly", "weeks"))
-    _fill(counted, [f"{day.year:04}-{day.month:02}" for day in days], rules.monthly, ("monthly", "months"))
+    periods = [calendar.periods(case.backup.taken_at) for case in counted]
+    _fill(counted, [day for day, _, _ in periods], rules.daily, ("daily", "days"))
+    _fill(counted, [week for _, week, _ in periods], rules.weekly, ("weekly", "weeks"))
+    _fill(counted, [month for _, _, month in periods], rules.monthly, ("monthly", "months"))
 
 
 def _keep_newest(counted: Sequence[_Case], number: int) -> None:
@@ -185,11 +192,22 @@ def _nearest(moment: datetime, by_time: Mapping[datetime, _Case], moments: Seque
     return [by_time[min(around, key=lambda each: abs(each - moment))]] if around else []
 
 
-def _local_day(moment: datetime, zone: tzinfo) -> date:
-    try:
-        return moment.astimezone(zone).date()
-    except (OverflowError, ValueError):  # at the very ends of the calendar there is no local time
-        return moment.date()
+class _Calendar:
+    """Local days, and the words for their day, week and month: a hundred thousand backups lie on some hundred days."""
+
+    def __init__(self, zone: tzinfo) -> None:
+        self._zone = zone
+        self._words: dict[date, tuple[str, str, str]] = {}
+
+    def periods(self, moment: datetime) -> tuple[str, str, str]:
+        """Day, ISO week and month of a moment."""
+        try:
+            day = moment.astimezone(self._zone).date()
+        except (OverflowError, ValueError):  # at the very ends of the calendar there is no local time
+            day = moment.date()
+        if day not in self._words:
+            self._words[day] = (day.isoformat(), _week(day), f"{day.year:04}-{day.month:02}")
+        return self._words[day]
 
 
 def _week(day: date) -> str:
