@@ -25,7 +25,10 @@ Database = Annotated[
 FilePath = Annotated[
     str | None,
     typer.Option(
-        "--file", "-f", metavar="PATH", help="Restore this file: ours, or a dump made by other means: plain, gzip or zstd."
+        "--file",
+        "-f",
+        metavar="PATH",
+        help="Restore this file: ours, or a dump made by other means: plain, gzip or zstd.",
     ),
 ]
 Moment = Annotated[
