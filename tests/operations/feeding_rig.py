@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,7 +12,8 @@ from typing import cast
 
 from tests.dumpfile import samples
 from tests.engines.rig import Rig
-from vya_backupd.engines.mysql_events import EventSilencer
+from tests.pipeline.conftest import Fed as Pipe
+from vya_backupd.dumpfile.manifest import encode_manifest
 from vya_backupd.operations.feeding import Fed, Feeder, Feeding
 from vya_backupd.operations.site import Site
 from vya_backupd.operations.sources import Source
@@ -21,8 +22,6 @@ from vya_backupd.pipeline.dump import DumpTerms, Stream, dump
 from vya_backupd.pipeline.pool import new_pool
 from vya_backupd.pipeline.throttle import Throttle
 from vya_backupd.testing.servers import PrivateServer
-
-TERMS = DumpTerms(header=samples.facts, now=lambda: samples.MOMENT)
 
 
 class FeedingRig(Rig):
@@ -34,30 +33,33 @@ class FeedingRig(Rig):
         self.pool = pool
         self.told: list[tuple[str, int]] = []
 
-    async def packed(self, database: str, segment_size: int = 4096) -> Path:
-        """A backup file of a database."""
-        path = self.folder / "packed.sql.gz"
-        command = self.engine.dump_command(self.instance, database, self.tools, self.facts)
+    async def packed(
+        self, database: str, segment_size: int = 4096, *, edit: Callable[[bytes], bytes] = bytes, name: str = "packed"
+    ) -> Path:
+        """A backup file of a database, with its manifest. ``edit`` may change the text of the dump."""
+        path = self.folder / f"{name}.sql.gz"
+        dumped = await self.dump(database)
+        assert dumped.exit.ok, dumped.exit.stderr
+        known = samples.facts(id=name, engine=self.instance.kind, database=database, properties={}, database_sql=())
+        terms = DumpTerms(header=lambda: known, now=lambda: samples.MOMENT)
         scanner = self.engine.scanner(segment_size, database=database)
-        sink = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        text, sink = Pipe([edit(dumped.stdout)]), os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
-            async with self.spawner.start(command, stdout="pipe") as process:
-                assert process.stdout_fd is not None
-                await dump([Stream(process.stdout_fd, scanner)], sink, self.pool, TERMS)
-                ended = await process.wait()
-            assert ended.ok, ended.stderr
+            result = await dump([Stream(text.fd, scanner)], sink, self.pool, terms)
         finally:
             os.close(sink)
+            text.close()
+        path.with_name(f"{path.name}.metadata.json").write_bytes(encode_manifest(result.manifest(path.name)))
         return path
 
-    async def restored(self, feeder: Feeder, path: Path, database: str, silencer: EventSilencer | None = None) -> Fed:
+    async def restored(self, feeder: Feeder, path: Path, database: str, *, skip_binlog: bool = False) -> Fed:
         """Feed a file into a new database."""
         await self.create(database, properties={"character_set": "utf8mb4", "collation": "utf8mb4_bin"})
         limits = SimpleNamespace(throttle=lambda *_: Throttle(lambda: None))
         site = cast("Site", SimpleNamespace(spawner=self.spawner, pool=self.pool, probe=self.probe, limits=limits))
         target = Target(self.instance, self.facts, self.tools, self.engine, database, exists=False, objects=0)
         tell = lambda phase, raw: self.told.append((phase, raw))
-        return await feeder.feed(Feeding(site, target, database, Source(path), tell, silencer))
+        return await feeder.feed(Feeding(site, target, database, Source(path), tell, skip_binlog=skip_binlog))
 
 
 @asynccontextmanager

@@ -16,7 +16,8 @@ _LOCK_WAIT = 3600
 """Seconds. The first transaction into an empty table may hold the whole table (MariaDB), for as long as a large row
 takes; nobody but our own sessions is in the database."""
 
-_NO_LOG = b"SET SESSION sql_log_bin=0;\n"
+NO_LOG = b"SET SESSION sql_log_bin=0;\n"
+"""Keeps a session out of the binary log: its replicas lack what it writes. Needs a right of its own."""
 _MARIADB = (
     # Rows of a dump satisfied the constraints where they come from, or were let in all the same; on MariaDB, a JSON
     # column is a constraint that parses every document.
@@ -31,7 +32,7 @@ def opening(kind: EngineKind, *, binlog: bool = True) -> bytes:
     settings = b"SET SESSION innodb_lock_wait_timeout=%d;\n" % _LOCK_WAIT
     if kind is EngineKind.MARIADB:
         settings += _MARIADB
-    return settings if binlog else _NO_LOG + settings
+    return settings if binlog else NO_LOG + settings
 
 
 def mark(token: str) -> bytes:
@@ -46,7 +47,7 @@ def answering(command: Command) -> Command:
 
 
 def transaction(texts: Iterator[bytes]) -> Iterator[bytes]:
-    """The texts as one transaction: one flush of the log for many statements."""
+    """The texts as one transaction: one flush of the log for several statements."""
     yield b"START TRANSACTION;\n"
     yield from texts
     yield b"COMMIT;\n"

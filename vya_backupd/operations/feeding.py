@@ -23,7 +23,7 @@ class Feeding:
 
     ``database`` is its name for now; ``tell(phase, raw_bytes)`` reports progress and may be called from any thread.
     ``silencer`` is given every text of the dump's end, in order, where events must not run. ``sessions``: as many as
-    somebody asked for; None leaves it to us.
+    somebody asked for; None leaves it to us. ``skip_binlog``: nothing of it shall reach the binary log (MySQL, MariaDB).
     """
 
     site: Site
@@ -33,6 +33,7 @@ class Feeding:
     tell: Callable[[str, int], None]
     silencer: EventSilencer | None = None
     sessions: int | None = None
+    skip_binlog: bool = False
 
 
 @dataclass(frozen=True, slots=True)

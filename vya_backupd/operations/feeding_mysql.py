@@ -41,7 +41,7 @@ class MysqlFeeder:
     async def _run(self, feeding: Feeding, jobs: MysqlJobs) -> None:
         target = feeding.target
         command = target.engine.client_command(target.instance, feeding.database, target.tools, target.server)
-        opening = jobs.opening(mysql_sessions.opening(target.instance.kind))
+        opening = jobs.opening(mysql_sessions.opening(target.instance.kind, binlog=not feeding.skip_binlog))
         await run_clients(
             feeding,
             mysql_sessions.answering(command),

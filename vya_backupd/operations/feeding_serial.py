@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from vya_backupd.engines import mysql_sessions
 from vya_backupd.engines.mysql_foreign import ForeignText
 from vya_backupd.errors import ToolError
 from vya_backupd.model.instance import EngineKind
@@ -21,6 +22,7 @@ class SerialFeeder:
         site, target = feeding.site, feeding.target
         command = target.engine.client_command(target.instance, feeding.database, target.tools, target.server)
         terms = RestoreTerms(
+            before=mysql_sessions.NO_LOG if feeding.skip_binlog else b"",
             watch=lambda raw, _: feeding.tell("restoring", raw),
             rewrite=feeding.silencer,
             fit_foreign=None if target.instance.kind is EngineKind.POSTGRESQL else ForeignText(feeding.silencer),

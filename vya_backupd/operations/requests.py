@@ -108,6 +108,7 @@ class RestoreRequest(_Request):
     disconnect: bool = False
     enable_events: bool = False
     sessions: int | None = None
+    skip_binlog: bool = False
     tables: tuple[str, ...] | None = None
     target_table: str | None = None
     schema_only: bool = False
@@ -130,6 +131,10 @@ class RestoreRequest(_Request):
             raise UsageError(f"{GLOBALS_NAME!r} stands for users and grants: choose another target database")
         if request.sessions is not None and not 1 <= request.sessions <= 64:
             raise UsageError(f"sessions must be between 1 and 64, not {request.sessions}")
+        if request.skip_binlog and (request.overwrite or request.tables is not None):
+            raise UsageError(
+                "skip_binlog is for a new database: replicas would be told to exchange tables that they do not have"
+            )
         if request.all and (request.database or request.target_database):
             raise UsageError("all takes no database: every database keeps its name")
         by_name = request.instance is not None and not request.all

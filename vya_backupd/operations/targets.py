@@ -12,12 +12,14 @@ from vya_backupd.engines.registry import engine_for
 from vya_backupd.engines.tools import Toolset
 from vya_backupd.errors import TargetError, UsageError
 from vya_backupd.model.backup import GLOBALS_NAME, BackupType, Extent, Proof
-from vya_backupd.model.instance import SYSTEM_DATABASES, Instance, ServerFacts
+from vya_backupd.model.instance import SYSTEM_DATABASES, EngineKind, Instance, ServerFacts
 from vya_backupd.operations.belongings import Notebook
 from vya_backupd.operations.requests import RestoreRequest
 from vya_backupd.operations.site import Site
 from vya_backupd.operations.sources import Source
 from vya_backupd.probe.postgresql import listed
+
+_UNLOGGED = ("nothing of it reaches the binary log: replicas, and restores to a moment, will lack these tables",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,10 @@ async def plan_one(
 
     Raises:
         TargetError: what stands there forbids it.
+        UsageError: what is asked for means nothing there.
     """
+    if request.skip_binlog and instance.kind is EngineKind.POSTGRESQL:
+        raise UsageError("PostgreSQL has no binary log to be skipped")
     target = await look_at(site, instance, database)
     is_globals = source.facts is not None and source.facts.type is BackupType.GLOBALS
     refuse_unsuitable(source, target, is_globals=is_globals)
@@ -177,7 +182,7 @@ async def plan_one(
         target,
         overwrite=taken,
         actions=_actions(source, target, taken=taken, is_globals=is_globals),
-        warnings=_warnings(source, target),
+        warnings=_warnings(source, target) + (_UNLOGGED if request.skip_binlog else ()),
     )
 
 

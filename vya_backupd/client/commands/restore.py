@@ -127,6 +127,13 @@ def restore(
             "--sessions", min=1, max=64, metavar="N", help="Sessions that restore one database at the same time."
         ),
     ] = None,
+    skip_binlog: Annotated[
+        bool,
+        typer.Option(
+            "--skip-binlog",
+            help="MySQL and MariaDB: keep the rows out of the binary log. Replicas and restores to a moment lack them.",
+        ),
+    ] = False,
     tables: Tables = None,
     target_table: Annotated[
         str | None, typer.Option("--target-table", metavar="NAME", help="Another name for the one --table.")
@@ -169,6 +176,7 @@ def restore(
         "disconnect": disconnect,
         "enable_events": enable_events,
         "sessions": sessions,
+        "skip_binlog": skip_binlog,
         "tables": names(tables),
         "target_table": target_table,
         "schema_only": schema_only,
