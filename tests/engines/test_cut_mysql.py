@@ -116,18 +116,20 @@ _ID = "`id` int NOT NULL"
 _PRIMARY = "PRIMARY KEY (`id`)"
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        ") ENGINE=MyISAM",
-        ") ENGINE=InnoDB WITH SYSTEM VERSIONING",
-        ") ENGINE=InnoDB KEY_BLOCK_SIZE=8",
-        ") ENGINE=InnoDBx",
-        "  never closed",
-    ],
-)
-def test_a_table_with_rules_of_its_own_is_left_alone(options: str) -> None:
+@pytest.mark.parametrize("options", [") ENGINE=MyISAM", ") ENGINE=InnoDBx", "  never closed"])
+def test_other_tables_are_not_read(options: str) -> None:
     assert _read(_ID, _PRIMARY, "KEY `k` (`id`)", options=options) is None
+
+
+@pytest.mark.parametrize("options", [") ENGINE=InnoDB WITH SYSTEM VERSIONING", ") ENGINE=InnoDB KEY_BLOCK_SIZE=8"])
+def test_a_table_with_rules_of_its_own_stays_whole(options: str) -> None:
+    table = _read(
+        _ID, _PRIMARY, "KEY `k` (`id`)", "CONSTRAINT `f` FOREIGN KEY (`id`) REFERENCES `far` (`id`)", options=options
+    )
+    assert table is not None
+    assert (table.late, table.foreign) == (frozenset(), frozenset())
+    assert table.references == {b"`far`"}
+    assert table.thinned().text == table.before + b",".join(table.items) + table.after
 
 
 @pytest.mark.parametrize(

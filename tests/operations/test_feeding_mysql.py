@@ -34,3 +34,43 @@ async def test_everything_that_a_database_can_hold_comes_back(rig: FeedingRig, f
     assert_same(rig.server, serial, rig.server, parallel)
     assert_same(rig.server, fresh_name, rig.server, parallel)
     await rig.drop(fresh_name, f"{fresh_name} other", serial, parallel)
+
+
+async def test_nothing_reaches_the_binary_log_when_it_shall_not(
+    mysql: PrivateServer, tmp_path: Path, fresh_name: str
+) -> None:
+    mysql.create_database(fresh_name)
+    mysql.sql(
+        "CREATE TABLE t (id int PRIMARY KEY, t longtext); INSERT INTO t VALUES (1, REPEAT('x', 100000))", fresh_name
+    )
+    copy = f"{fresh_name} copy"
+
+    def logged() -> int:
+        return sum(int(row[1]) for row in mysql.sql("SHOW BINARY LOGS"))
+
+    async with feeding_rig(mysql, tmp_path) as rig:
+        file = await rig.packed(fresh_name)
+        for feeder in (SerialFeeder(), MysqlFeeder(2)):
+            before = logged()
+            await rig.restored(feeder, file, copy, skip_binlog=True)
+            assert logged() - before < 50_000
+            assert mysql.sql("SELECT LENGTH(t) FROM t", copy) == [("100000",)]
+        before = logged()
+        await rig.restored(MysqlFeeder(2), file, copy)
+        assert logged() - before > 100_000
+        await rig.drop(fresh_name, copy)
+
+
+async def test_large_tables_without_transactions_come_back_where_gtids_forbid_to_mix(
+    mysql: PrivateServer, tmp_path: Path, fresh_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeding_mysql_jobs, "_LATE_KEYS_FROM", 1)
+    assert mysql.sql("SELECT @@gtid_mode") == [("ON",)]
+    mysql.create_database(fresh_name)
+    rows = ",".join("(REPEAT('x', 1000))" for _ in range(2500))
+    mysql.sql(f"CREATE TABLE t (t text) ENGINE=MyISAM; INSERT INTO t VALUES {rows}", fresh_name)
+    async with feeding_rig(mysql, tmp_path) as rig:
+        file = await rig.packed(fresh_name, 2 << 20)
+        await rig.restored(MysqlFeeder(2), file, f"{fresh_name} copy")
+        assert mysql.sql("SELECT COUNT(*) FROM t", f"{fresh_name} copy") == [("2500",)]
+        await rig.drop(fresh_name, f"{fresh_name} copy")

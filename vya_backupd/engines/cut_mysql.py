@@ -81,7 +81,7 @@ class TableText:
     """A segment that creates one table, taken to pieces. Names are quoted, as the dump has them.
 
     ``items`` are the definitions between the parentheses. ``late`` and ``foreign`` are the numbers of those that can
-    be made later; ``references`` the tables that foreign keys name.
+    be made later; ``references`` the tables that foreign keys name, also those that cannot.
     """
 
     name: bytes
@@ -124,24 +124,28 @@ def unquoted(name: bytes) -> str:
 
 def folded(name: bytes) -> str:
     """A table's name for comparison: servers that ignore case spell references as they like."""
-    return name.decode("utf-8", "surrogateescape").casefold()
+    return unquoted(name).casefold()
 
 
 def table_text(segment: bytes) -> TableText | None:
-    """Take a ``schema`` segment to pieces; None when it is none that creates one InnoDB table, or has its own rules."""
+    """Take a ``schema`` segment to pieces; None when it is none that creates one InnoDB table.
+
+    A table that has rules of its own has nothing that could be made later.
+    """
     heading = _HEADING.match(segment)
     body = -1 if heading is None else segment.find(_HEADING_END, heading.end())
     opening = _OPENING.match(segment, body + len(_HEADING_END)) if body >= 0 else None
     if opening is None:
         return None
     items, end = _items(segment, opening.end())
-    after = segment[end:]
-    if not _OPTIONS.match(after) or _WHOLE.search(after) or any(_WHOLE.search(item) for item in items):
+    before, after = segment[: opening.end()], segment[end:]
+    if not _OPTIONS.match(after):
         return None
     foreign = {number: found for number, item in enumerate(items) if (found := _FOREIGN.match(item))}
-    late = _late(items, is_partitioned=b"PARTITION BY" in after)
     references = frozenset(found["far"] for found in foreign.values())
-    before = segment[: opening.end()]
+    late = _late(items, is_partitioned=b"PARTITION BY" in after)
+    if _WHOLE.search(after) or any(_WHOLE.search(item) for item in items):
+        late, foreign = [], {}
     return TableText(opening["table"], before, tuple(items), after, frozenset(late), frozenset(foreign), references)
 
 

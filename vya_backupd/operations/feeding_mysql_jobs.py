@@ -32,6 +32,7 @@ class MysqlJobs:
         self._survey = Survey()
         self._keys: dict[str, tuple[bytes, ...]] = {}
         self._gone: set[str] = set()
+        self._transactional: set[str] = set()
         self._foreign: list[bytes] = []
 
     @property
@@ -40,7 +41,7 @@ class MysqlJobs:
         return sum(self._survey.raw_sizes.values())
 
     def read(self) -> None:
-        """Learn what the file holds, and which tables can get their keys later.
+        """Learn what the file holds, and which tables are large, transactional, and can get their keys later.
 
         Raises:
             IntegrityError: damage.
@@ -49,11 +50,21 @@ class MysqlJobs:
         large = {units.name for units in self._survey.data.values() if units.raw_size >= _LATE_KEYS_FROM}
         if not large:
             return
+        pinned: set[str] = set()
         for text in self._section(Section.SCHEMA):
             table = table_text(text)
-            if table is not None and table.late and unquoted(table.name) in large:
-                self._keys[unquoted(table.name)] = table.thinned().keys
-                self._gone.add(folded(table.name))
+            if table is not None and unquoted(table.name) in large:
+                self._learn(table)
+            if table is not None and not table.foreign:
+                pinned.update(map(folded, table.references))
+        self._keys = {name: keys for name, keys in self._keys.items() if name.casefold() not in pinned}
+        self._gone = {name.casefold() for name in self._keys}
+
+    def _learn(self, table: TableText) -> None:
+        """What can be done otherwise with a large table."""
+        self._transactional.add(unquoted(table.name))
+        if table.late:
+            self._keys[unquoted(table.name)] = table.thinned().keys
 
     def opening(self, settings: bytes) -> bytes:
         """What every session executes first: the dump's header, then ``settings``."""
@@ -76,7 +87,11 @@ class MysqlJobs:
         return Batch(_rows_of(units.name), jobs, units.count, priority=units.raw_size, within="rows", after=after)
 
     def _rows(self, unit: Unit) -> Job:
-        return Job(f"rows of {unit[0].name}", lambda: mysql_sessions.transaction(self._reader.texts(unit)))
+        """Rows of one table. MySQL with GTIDs takes no two statements of MyISAM in one transaction."""
+        name = unit[0].name
+        if name in self._transactional:
+            return Job(_rows_of(name), lambda: mysql_sessions.transaction(self._reader.texts(unit)))
+        return Job(_rows_of(name), lambda: self._reader.texts(unit))
 
     def _keys_batch(self, units: Units) -> Batch:
         statements = self._keys[units.name]
