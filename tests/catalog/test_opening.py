@@ -111,6 +111,7 @@ async def test_a_catalog_of_the_first_tables_keeps_its_backups_and_learns_their_
             columns = tables.backups.c
             query = sa.select(columns.id, columns.verified_at, columns.held_until, columns.read_at).order_by(columns.id)
             rows = [tuple(row) for row in await connection.execute(query)]
+            assert await connection.scalar(sa.text("PRAGMA freelist_count")) == 0
     finally:
         await catalog.close()
     assert rows == sorted([(verified.id, NIGHT, None, NIGHT), (held.id, None, NIGHT, held.manifest.finished_at)])

@@ -90,7 +90,8 @@ class Catalog:
     async def _open(self) -> None:
         try:
             await self._database.connect()
-            await self._database.write(lambda connection: connection.run_sync(migrate.upgrade))
+            if await self._database.write(lambda connection: connection.run_sync(migrate.upgrade)):
+                await self._database.compact()
             self.needs_rebuild = not await self.backups.is_indexed()
         except BaseException:
             await self._database.close()

@@ -11,10 +11,11 @@ no difference.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -72,6 +73,11 @@ class Database:
         self._engine = ThreadedSqlite(engine, {_WRITES: True})
         await self._check_sqlite()
 
+    async def compact(self) -> None:
+        """Give back the pages of a file that are free: after a migration that wrote large tables anew. Never fails."""
+        if self.path is not None:
+            await asyncio.to_thread(_vacuum, self.path)
+
     async def close(self) -> None:
         """Close all connections. May be repeated."""
         engine, self._engine = self._engine, None
@@ -80,7 +86,7 @@ class Database:
         elif engine is not None:
             await engine.dispose()
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A connection in a transaction that sees one state of the database."""
         with telling(self.name):
@@ -143,6 +149,12 @@ class Database:
             verdict = await connection.scalar(sa.text("PRAGMA quick_check(1)"))
         if verdict != "ok":
             raise damaged(self.name, str(verdict))
+
+
+def _vacuum(path: Path) -> None:
+    # A disk too full for a second copy leaves the file as it was: larger than need be, and whole.
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(path, isolation_level=None)) as file:
+        file.execute("VACUUM")
 
 
 def _make_private(path: Path) -> None:
