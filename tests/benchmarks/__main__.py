@@ -86,7 +86,7 @@ class Suite:
                 file = await bench.kept(product)
                 if "verify" in self._parts:
                     series = await verifying(file, self._rounds)
-                    yield f"### Verify, on one core: {label}\n\n{_compared(series, 'bare inflate (isal)')}"
+                    yield f"### Verify: {label}\n\n{_compared(series, 'bare inflate (isal)')}"
                 if "restore" in self._parts:
                     series = await restoring(bench, product, file, self._rounds)
                     yield f"### Restore: {label}\n\n{_compared(series, 'zcat | client')}"
