@@ -89,7 +89,7 @@ def test_text_without_repetitions_is_not_searched_for_them() -> None:
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0, 20.0], ids=str)
 def test_a_wrong_guess_of_the_size_never_breaks_the_bound(share: float) -> None:
-    text = corpus("hexadecimal", 6) + corpus("documents", 6) + corpus("prose", 6)
+    text = corpus("hexadecimal", 6)[: 2 << 20] + corpus("documents", 6) + corpus("padded", 6)
     reference = len(gzip.compress(text, 6))
     assert file_size(cut(text), 6, expected=int(reference * share)) <= BOUND * reference
 
