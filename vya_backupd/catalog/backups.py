@@ -18,7 +18,7 @@ from vya_backupd.catalog.ledger import Count, Ledger
 from vya_backupd.catalog.marks import read_mark, write_mark
 from vya_backupd.dumpfile.manifest import manifest_from_fields, manifest_to_fields
 from vya_backupd.errors import UsageError
-from vya_backupd.model.backup import BackupType, Outline, Proof, StoredBackup
+from vya_backupd.model.backup import BackupType, Hold, Outline, Proof, StoredBackup
 from vya_backupd.model.event import Event
 
 if TYPE_CHECKING:
@@ -228,13 +228,16 @@ class BackupIndex:
 
     async def outlines(self, instances: Collection[str] | None = None, database: str | None = None) -> list[Outline]:
         """What retention looks at: light rows, of some instances or of all. Only held ones have their manifest read."""
-        query = sa.select(*_OUTLINE).outerjoin(tables.manifests, sa.and_(_B.held, _M.backup_id == _B.id))
+        chosen: sa.ColumnElement[bool] = sa.true()
         if instances is not None:
-            query = query.where(_B.instance.in_(instances))
+            chosen = sa.and_(chosen, _B.instance.in_(instances))
         if database is not None:
-            query = query.where(_B.database == database)
+            chosen = sa.and_(chosen, _B.database == database)
+        held = sa.select(_B.id, _M.manifest).join(tables.manifests, _M.backup_id == _B.id).where(_B.held, chosen)
         async with self._database.reading() as connection:
-            return [_outline(row) for row in await connection.execute(query)]
+            holds = {each: manifest_from_fields(json.loads(text)).hold for each, text in await connection.execute(held)}
+            rows = await connection.execute(sa.select(*_OUTLINE).where(chosen))
+        return [_outline(row, holds) for row in rows]
 
     async def counts(self, instances: Collection[str] | None = None) -> dict[str, int]:
         """How many backups each instance has that has any; of some instances, or of all."""
@@ -353,13 +356,21 @@ def _text(stored: StoredBackup) -> dict[str, str]:
 
 
 _OUTLINE = (
-    *(_B.id, _B.path, _B.hostname, _B.instance, _B.database, _B.type, _B.taken_at, _B.size_bytes, _B.proof, _B.run),
-    _M.manifest,
+    _B.id,
+    _B.path,
+    _B.hostname,
+    _B.instance,
+    _B.database,
+    _B.type,
+    _B.taken_at,
+    _B.size_bytes,
+    _B.proof,
+    _B.run,
 )
 
 
-def _outline(row: Any) -> Outline:
-    backup_id, path, hostname, instance, database, kind, taken_at, size_bytes, proof, run, held_manifest = row
+def _outline(row: Any, holds: Mapping[str, Hold | None]) -> Outline:
+    backup_id, path, hostname, instance, database, kind, taken_at, size_bytes, proof, run = row
     return Outline(
         id=backup_id,
         path=path,
@@ -370,7 +381,7 @@ def _outline(row: Any) -> Outline:
         taken_at=taken_at,
         size_bytes=size_bytes,
         complete=proof != _UNPROVEN,
-        hold=manifest_from_fields(json.loads(held_manifest)).hold if held_manifest else None,
+        hold=holds.get(backup_id),
         run=run or "",
     )
 
