@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from vya_backupd.engines.cut_postgresql import Dialect, Entry, cut_entries, in_force, statements
+from vya_backupd.engines.cut_postgresql import Dialect, Entry, cut_entries, in_force, settings_behind, statements
 from vya_backupd.engines.kinds_postgresql import NAME, EntryKind, meaning
 from vya_backupd.engines.rename_postgresql import Pair, literal_pair, pair
 
@@ -29,10 +29,11 @@ class Listing:
     dialect: Dialect
 
     @classmethod
-    def of(cls, header: bytes, schema: bytes, post: bytes) -> Listing:
-        """What the sections of a dump say."""
+    def of(cls, header: bytes, schema: bytes, post: bytes, before_post: bytes = b"") -> Listing:
+        """What the sections of a dump say. ``before_post`` is the text before the post section: settings end it."""
         dialect = Dialect.of(header)
         settings = in_force((), [schema[a:b] for a, b in statements(schema, dialect)])
+        settings = in_force(settings, settings_behind(before_post))
         return cls(tuple(cut_entries(schema, dialect)), tuple(cut_entries(post, dialect, settings)), dialect)
 
     def named(self, kind: EntryKind) -> list[str]:

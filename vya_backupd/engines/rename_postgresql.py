@@ -15,6 +15,7 @@ from vya_backupd.engines.statements import Token, statements
 Pair = tuple[bytes, bytes]
 """Schema and name, without quotes."""
 
+_BEFORE_TABLES = frozenset({"TABLE", "ONLY", "ON", "REFERENCES", "INTO", "FROM", "TO", "UPDATE"})
 _COPY = re.compile(rb"^COPY (" + IDENT + rb"\." + IDENT + rb") [^\n]*FROM stdin;\n", re.MULTILINE)
 
 
@@ -59,11 +60,18 @@ def _new_name(tokens: Sequence[Token], at: int, moved: Mapping[Pair, Pair]) -> t
     if token.kind == "name" and (at == 0 or tokens[at - 1].text != "."):
         if len(tokens) > at + 2 and tokens[at + 1].text == ".":
             found = moved.get((token.value.encode("latin-1"), tokens[at + 2].value.encode("latin-1")))
-            return (quoted(found), 3) if found else (None, 1)
+            return (quoted(found), 3) if found and not _is_call(tokens, at) else (None, 1)
     elif token.kind == "string" and _is_relation(tokens, at):
         found = moved.get(literal_pair(token.text.encode("latin-1")))
         return (literal(quoted(found)), 1) if found else (None, 1)
     return None, 1
+
+
+def _is_call(tokens: Sequence[Token], at: int) -> bool:
+    """Whether the name is a function's: a parenthesis follows, and it does not stand where only tables do."""
+    if [each.text for each in tokens[at + 3 : at + 4]] != ["("]:
+        return False
+    return not at or tokens[at - 1].text.upper() not in _BEFORE_TABLES
 
 
 def _is_relation(tokens: Sequence[Token], at: int) -> bool:

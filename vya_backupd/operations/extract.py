@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Generator
 from vya_backupd.engines.pick_postgresql import Wanted, pick, script
 from vya_backupd.errors import IntegrityError, UsageError
 from vya_backupd.model.backup import Manifest, Section
+from vya_backupd.model.event import Event
 from vya_backupd.operations.requests import RestoreRequest
 from vya_backupd.operations.selection import SEQUENCES, Contents, Parts, open_contents, resolve, text_of
 from vya_backupd.operations.site import Site
@@ -20,8 +21,8 @@ from vya_backupd.pipeline.files import FileSource, open_source
 from vya_backupd.pipeline.pieces import Rows, Script, prove, table_of_contents, texts_of
 
 
-async def extract(site: Site, request: RestoreRequest) -> AsyncGenerator[bytes]:
-    """The text, in pieces of a few MiB at most; nobody deletes the backup meanwhile.
+async def extract(site: Site, request: RestoreRequest, actor: str) -> AsyncGenerator[bytes]:
+    """The text, in pieces of a few MiB at most; nobody deletes the backup meanwhile. Who reads what is an event.
 
     Raises:
         NotFoundError: no such backup, or it has no such table.
@@ -34,6 +35,10 @@ async def extract(site: Site, request: RestoreRequest) -> AsyncGenerator[bytes]:
         manifest = await manifest_of(source)
         parts = Parts(schema=not request.data_only, data=not request.schema_only, indexes=not request.no_indexes)
         texts = _texts(site, source, manifest, request.tables, parts)
+        facts = manifest.facts
+        data = {"backup_id": facts.id, "file": str(source.path), "tables": list(request.tables)}
+        told = Event("backup.extracted", site.now(), None, facts.instance, facts.database, actor, data)
+        await site.catalog.record(told)
         try:
             while (text := await asyncio.to_thread(next, texts, None)) is not None:
                 yield text

@@ -158,8 +158,8 @@ class PostgresqlTables:
         new = self._request.target_table
         if new is None:
             return {name: name for name in picked.tables}
-        schema, _, name = new.rpartition(".")
         old_schema, _, old = first.partition(".")
+        schema, _, name = ("", "", new) if "." not in new else new.partition(".")
         found = {first: f"{schema or old_schema}.{name}"}
         for each in picked.tables[1:]:
             own_schema, _, own = each.partition(".")

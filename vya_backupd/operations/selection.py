@@ -17,7 +17,7 @@ from vya_backupd.model.backup import BackupType, Extent, Manifest, Section
 from vya_backupd.model.instance import EngineKind
 from vya_backupd.operations.site import nearest
 from vya_backupd.pipeline.files import FileSource
-from vya_backupd.pipeline.pieces import check_ends, pieces
+from vya_backupd.pipeline.pieces import check_ends, last_text, pieces
 
 SEQUENCES = "sequences"
 """The object of a PostgreSQL backup that holds the positions of all sequences."""
@@ -73,7 +73,10 @@ def open_contents(source: FileSource, manifest: Manifest, pool: ThreadPoolExecut
     if manifest.facts.engine is EngineKind.POSTGRESQL:
         inner = [_of(manifest, section) for section in (Section.SCHEMA, Section.POST)]
         schema, post = (_text(source, extents, pool) for extents in inner)
-        listing = Listing.of(header, schema, post)
+        data = _of(manifest, Section.DATA)
+        # A setting that the post section changes may have been made behind the last rows.
+        behind = last_text(source, data[-1]) if data and b"\nSET default_" in post else b""
+        listing = Listing.of(header, schema, post, behind)
         read += sum(each.size for extents in inner for each in extents)
     outer = (*_of(manifest, Section.HEADER), *_of(manifest, Section.FOOTER))
     return Contents(manifest, header, footer, listing, read + sum(each.size for each in outer))

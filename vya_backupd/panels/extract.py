@@ -22,4 +22,4 @@ class ExtractPanel:
         return [Stream("POST", "/v1/extract", Role.OPERATOR, self._extract)]
 
     def _extract(self, asked: Asked) -> AsyncGenerator[bytes]:
-        return extract(self._site, RestoreRequest.parse(asked.body))
+        return extract(self._site, RestoreRequest.parse(asked.body), asked.actor)

@@ -180,6 +180,11 @@ def pieces(source: FileSource, extents: Iterable[Extent], pool: ThreadPoolExecut
                 future.exception()
 
 
+def last_text(source: FileSource, extent: Extent) -> bytes:
+    """The text of an extent's last member alone. Raises as ``pieces``."""
+    return _load(source, members_of(source, extent)[-1])
+
+
 def prove(
     source: FileSource, extents: Iterable[Extent], pool: ThreadPoolExecutor, watch: Callable[[int], None] | None = None
 ) -> int:
