@@ -97,13 +97,19 @@ def shop(server_pool: ServerPool, tmp_path_factory: pytest.TempPathFactory) -> I
         name = f"{prefix}_{kind}"
         server.create_database(name)
         server.sql(_ROWS + more.format(name=name, kind=kind), name)
-    entry = instance(server, "one", database=[f"{prefix}_*"])
-    with Product(tmp_path_factory.mktemp("parallel"), [entry], servers=[server]) as product:
+    login = f"{prefix}_login"
+    server.sql(
+        f"create role {login} login createdb connection limit 13 password 'narrow'; grant {server.admin_user} to {login}"
+    )
+    one = instance(server, "one", database=[f"{prefix}_*"])
+    narrow = instance(server, "narrow", username=login, password="narrow", database=["none"])
+    with Product(tmp_path_factory.mktemp("parallel"), [one, narrow], servers=[server]) as product:
         product.ok("backup", "--instance", "one")
         made = Shop(server, product, prefix)
         yield made
     for kind in made.databases():
         server.drop_database(f"{prefix}_{kind}")
+    server.sql(f"drop role {login}")
 
 
 def test_it_is_the_same_and_replaces_the_original(shop: Shop) -> None:

@@ -43,13 +43,16 @@ def batch(group: str, *texts: bytes, after: str = "") -> Batch:
     return Batch(group, jobs, len(texts), after=frozenset({after} if after else ()))
 
 
-async def test_everything_is_executed_in_its_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize("quick", [False, True])
+async def test_everything_is_executed_in_its_order(tmp_path: Path, *, quick: bool) -> None:
     out = tmp_path / "out"
     rows = [f'[ "$opened" ] && echo {number} >> {out}\n'.encode() for number in range(50)]
     stop = Stop()
     with shells(stop, 3) as sessions:
         end = batch("end", f"echo end >> {out}\n".encode(), after="rows")
-        await run_lanes(sessions, Board([end, batch("rows", *rows)]), stop, b"opened=1\n")
+        work = batch("rows", *rows)
+        work.quick = quick
+        await run_lanes(sessions, Board([end, work]), stop, b"opened=1\n")
     lines = out.read_text().split()
     assert lines[-1] == "end"
     assert sorted(lines[:-1], key=int) == [str(number) for number in range(50)]

@@ -7,6 +7,14 @@ from dataclasses import replace
 from vya_backupd.engines.postgresql_sql import literal
 from vya_backupd.model.command import Command
 
+FREE_SESSIONS = """
+    SELECT least(
+        current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+            - (SELECT sum(numbackends) FROM pg_catalog.pg_stat_database),
+        CASE WHEN r.rolsuper OR r.rolconnlimit < 0 THEN 64 ELSE r.rolconnlimit
+            - (SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE usename = current_user) END)
+    FROM pg_catalog.pg_roles r WHERE r.rolname = current_user"""
+"""One row, one column: how many more sessions the account may open, beside the one that asks."""
 _SILENT = "--output=/dev/null"
 
 

@@ -47,23 +47,23 @@ async def run_clients(
     Raises:
         VyaError: the first failure, in its client's own words; no client runs any more.
     """
-    board, stop = Board(list(batches)), Stop()
-    throttle = feeding.site.limits.throttle(feeding.target.instance.id, Flow.RESTORE)
+    board, throttle = Board(list(batches)), feeding.site.limits.throttle(feeding.target.instance.id, Flow.RESTORE)
     async with contextlib.AsyncExitStack() as clients:
-        running: dict[ClientSession, Process] = {}
-        for _ in range(sessions):
-            starting = feeding.site.spawner.start(command, stdin="pipe", stdout="pipe")
-            process = await clients.enter_async_context(starting)
-            running[_session(process, stop, mark, throttle)] = process
+        processes = [
+            await clients.enter_async_context(feeding.site.spawner.start(command, stdin="pipe", stdout="pipe"))
+            for _ in range(sessions)
+        ]
+        stop = Stop()
+        running = {_session(process, stop, mark, throttle): process for process in processes}
         try:
             await run_lanes(list(running), board, stop, opening)
         except SessionGoneError as gone:
             process = running[gone.session]
             await raise_if_failed(process, feeding.target)
             raise ToolError(f"{process.name} stopped reading before the end of the dump") from gone
-        for process in running.values():
+        for process in processes:
             process.close_stdin()
-        for process in running.values():
+        for process in processes:
             await raise_if_failed(process, feeding.target)
 
 

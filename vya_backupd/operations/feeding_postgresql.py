@@ -26,7 +26,7 @@ from vya_backupd.pipeline.restore import texts
 from vya_backupd.pipeline.stop import Stop, run_in_thread
 from vya_backupd.pipeline.units import Survey, Unit, UnitReader, Units, survey
 
-LARGEST_TEXT = 64 << 20
+LARGEST_TEXT = 16 << 20
 """Bytes of schema and post section that are held in memory to be cut; a dump with more is restored serially."""
 _FIRST = 1 << 62
 """Priority of what cannot be divided, before that of rows, which fill every gap."""
@@ -42,22 +42,36 @@ class PostgresqlFeeder:
         """See ``Feeder.feed``."""
         with open_source(feeding.source.path) as source:
             found = await run_in_thread("survey", lambda: survey(source), Stop())
-            texts_size = found.raw_sizes[Section.SCHEMA] + found.raw_sizes[Section.POST]
-            if not found.is_ordered or texts_size > LARGEST_TEXT:
+            count = min(self._count, await _room(feeding))
+            if not _is_suitable(found) or count < 2:
                 return await SerialFeeder().feed(feeding)
             jobs = _Jobs(source, feeding, found)
             batches = await run_in_thread("survey", jobs.batches, Stop())
             try:
-                await self._run(feeding, jobs, batches)
+                await self._run(feeding, jobs, batches, count)
             except BaseException:
                 await asyncio.shield(asyncio.ensure_future(_end_sessions(feeding)))
                 raise
-        return Fed(sum(found.raw_sizes.values()), self._count)
+        return Fed(sum(found.raw_sizes.values()), count)
 
-    async def _run(self, feeding: Feeding, jobs: _Jobs, batches: list[Batch]) -> None:
+    async def _run(self, feeding: Feeding, jobs: _Jobs, batches: list[Batch], count: int) -> None:
         target = feeding.target
         command = target.engine.client_command(target.instance, feeding.database, target.tools, target.server)
-        await run_clients(feeding, sessions.answering(command), self._count, batches, jobs.header, sessions.mark)
+        await run_clients(feeding, sessions.answering(command), count, batches, jobs.header, sessions.mark)
+
+
+def _is_suitable(found: Survey) -> bool:
+    """Whether the file can be taken apart."""
+    return found.is_ordered and found.raw_sizes[Section.SCHEMA] + found.raw_sizes[Section.POST] <= LARGEST_TEXT
+
+
+async def _room(feeding: Feeding) -> int:
+    """How many sessions may be opened: what one session could do must not fail for more.
+
+    A quarter of those that are free: the server takes a while to let an ended one go, and others come after these.
+    """
+    target, probe = feeding.target, feeding.site.probe
+    return await probe.number(target.instance, sessions.FREE_SESSIONS, target.engine.maintenance_database) // 4
 
 
 class _Jobs:
@@ -96,7 +110,15 @@ class _Jobs:
 
     def _rows(self, units: Units) -> Batch:
         jobs = map(self._job, units)
-        return Batch(data_group(units.name), jobs, units.count, units.raw_size, within=DATA, after=frozenset({SCHEMA}))
+        return Batch(
+            data_group(units.name),
+            jobs,
+            units.count,
+            units.raw_size,
+            within=DATA,
+            quick=True,
+            after=frozenset({SCHEMA}),
+        )
 
     def _job(self, unit: Unit) -> Job:
         return Job(f"data of {unit[0].name}", lambda: self._reader.texts(unit))

@@ -25,6 +25,7 @@ from vya_backupd.operations.checking import check_restored
 from vya_backupd.operations.feeding import Fed, Feeding
 from vya_backupd.operations.feeding_choice import feeder_for
 from vya_backupd.operations.lending import definers_lent
+from vya_backupd.operations.phases import Phases
 from vya_backupd.operations.requests import RestoreRequest
 from vya_backupd.operations.site import Site
 from vya_backupd.operations.swapping import Exchange
@@ -45,6 +46,7 @@ class Restorer:
         self._target = plan.target
         self._expected = plan.source.manifest.raw_size_bytes if plan.source.manifest else 0
         self._silenced: list[str] = []
+        self._phases = Phases()
         state_dir = site.config.application.state_dir
         self._notebook = Notebook(state_dir, work.operation.id, *plan.target.where)
 
@@ -126,7 +128,8 @@ class Restorer:
             if created:
                 await self._drop_again(database, error)
             raise
-        return {"raw_size_bytes": fed.raw_size, "sessions": fed.sessions, "notes": notes, **checked}
+        phases = self._phases.ended()
+        return {"raw_size_bytes": fed.raw_size, "sessions": fed.sessions, "phases": phases, "notes": notes, **checked}
 
     async def _create(self, database: str) -> bool:
         """Make the empty database; whether it is of our making and may be dropped again."""
@@ -155,6 +158,7 @@ class Restorer:
     async def _feed(self, database: str) -> Fed:
         """Give the database the dump."""
         silencer = EventSilencer() if self._events_wait(database) else None
+        self._tell("restoring", 0)
         source, sessions = self._plan.source, self._request.sessions
         feeding = Feeding(
             self._site, self._target, database, source, self._tell, silencer, sessions, self._request.skip_binlog
@@ -238,5 +242,6 @@ class Restorer:
         self._notebook.gone(database)
 
     def _tell(self, phase: str, raw: int) -> None:
+        self._phases.enter(phase)
         where = self._target.where
         self._work.progress(Progress(self._work.operation.id, *where, phase, raw, self._expected))

@@ -30,7 +30,8 @@ class Batch:
 
     None of them begins before all groups of ``after`` are done.
     ``exclusive`` are names (of tables) that nothing else may hold while a job of this batch runs; ``shared`` ones may
-    be held by others that share them, too. A group that no batch belongs to is done from the beginning.
+    be held by others that share them, too. A group that no batch belongs to is done from the beginning. ``quick`` jobs may
+    wait in a session behind another quick one.
     """
 
     group: str
@@ -38,6 +39,7 @@ class Batch:
     count: int = 1
     priority: int = 0
     within: str = ""
+    quick: bool = False
     after: frozenset[str] = frozenset()
     exclusive: frozenset[str] = frozenset()
     shared: frozenset[str] = frozenset()
@@ -95,6 +97,15 @@ class Board:
                     break
                 self._changed.wait()
             self._changed.notify_all()
+            return None
+
+    def take_quick(self) -> Taken | None:
+        """The next job, if it is a quick one and may run now."""
+        with self._changed:
+            entry = None if self._closed else self._next()
+            if entry is None or entry.batch.quick:
+                return None if entry is None else self._begin(entry)
+            heapq.heappush(self._ready, entry)
             return None
 
     def done(self, taken: Taken) -> None:

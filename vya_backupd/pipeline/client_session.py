@@ -12,6 +12,8 @@ from vya_backupd.pipeline.stop import Stop
 from vya_backupd.pipeline.throttle import Throttle
 
 _READ = 1 << 16
+_TOKEN_SIZE = 64
+"""Bytes that are kept of what was printed: a token may arrive in two pieces."""
 
 
 class SessionGoneError(ClientGoneError):
@@ -35,7 +37,7 @@ class ClientSession:
         self._stdin, self._stdout, self._stop, self._mark = stdin, stdout, stop, mark
         self._throttle = throttle
         self._secret = secrets.token_hex(8)
-        self._count = 0
+        self._sent = self._answered = self._settled = 0
         self._said = b""
         for fd in (stdin, stdout):
             os.set_blocking(fd, False)
@@ -43,8 +45,8 @@ class ClientSession:
         self._poll.register(stdout, select.POLLIN)
         self._poll.register(stop.fd, select.POLLIN)
 
-    def execute(self, texts: Iterator[bytes]) -> None:
-        """Hand everything over and wait for the answer.
+    def send(self, texts: Iterator[bytes]) -> None:
+        """Hand texts over, and behind them the question for their mark.
 
         Raises:
             SessionGoneError: the client ended.
@@ -52,15 +54,16 @@ class ClientSession:
         """
         for text in texts:
             self._write(text)
-        self._count += 1
-        token = f"{self._secret}-{self._count}"
-        self._write(self._mark(token))
-        wanted = token.encode("ascii")
-        while wanted not in self._said:
+        self._sent += 1
+        self._write(self._mark(self._token(self._sent)))
+
+    def settle(self) -> None:
+        """Wait for the answer to the oldest mark that was not waited for. Raises as ``send`` does."""
+        self._settled += 1
+        while self._answered < self._settled:
             self._poll.poll()
             self._stop.check()
             self._listen()
-        self._said = b""
 
     def interrupt(self) -> None:
         """Nothing to do: a failed ``stop`` wakes whoever waits on a pipe."""
@@ -91,11 +94,19 @@ class ClientSession:
         return written
 
     def _listen(self) -> None:
-        """Read what was printed: a full pipe would stop the client. Only as much is kept as a token needs."""
+        """Read what was printed: a full pipe would stop the client."""
         try:
             data = os.read(self._stdout, _READ)
         except BlockingIOError:
             return
         if not data:
             raise SessionGoneError(self)
-        self._said = (self._said + data)[-_READ - 256 :]
+        self._said += data
+        while (at := self._said.find(wanted := self._token(self._answered + 1).encode("ascii"))) >= 0:
+            self._answered += 1
+            self._said = self._said[at + len(wanted) :]
+        self._said = self._said[-_TOKEN_SIZE:]
+
+    def _token(self, number: int) -> str:
+        """The end makes sure that no token begins with another."""
+        return f"{self._secret}-{number}."

@@ -1,6 +1,6 @@
 """Lanes: several sessions of one server that work off one board, each in a thread of its own.
 
-A lane takes a job, has its session execute it, and hands it back when the server has *executed* it, which may set
+A lane takes a job, hands its text to its session, and gives it back when the server has *executed* it, which may set
 others free. The first failure of any lane stops all: those that wait on a pipe by ``Stop``, those that wait for the
 board by closing it, those that wait for a server by ``interrupt``.
 
@@ -12,25 +12,29 @@ from __future__ import annotations
 import os
 import select
 import threading
+from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from typing import Protocol
 
 from vya_backupd.errors import VyaError
-from vya_backupd.pipeline.board import Board
+from vya_backupd.pipeline.board import Board, Taken
 from vya_backupd.pipeline.stop import Stop, run_in_thread
 
 
 class LaneSession(Protocol):
     """One session of a server."""
 
-    def execute(self, texts: Iterator[bytes]) -> None:
-        """Have these texts executed, one behind the other; when this returns, the server is done with all of them.
+    def send(self, texts: Iterator[bytes]) -> None:
+        """Hand these texts over, one behind the other.
 
-        Called from the lane's own thread. Raises whatever explains the failure best.
+        This and ``settle`` are called from the lane's own thread, and raise whatever explains a failure best.
         """
 
+    def settle(self) -> None:
+        """Wait until the server is done with the texts of the oldest ``send`` that was not settled."""
+
     def interrupt(self) -> None:
-        """Make an ``execute`` that waits for the server end soon. Called from another thread, once, after a failure."""
+        """Make a call that waits for the server end soon. Called from another thread, once, after a failure."""
 
 
 async def run_lanes(sessions: Sequence[LaneSession], board: Board, stop: Stop, opening: bytes = b"") -> None:
@@ -81,20 +85,34 @@ def _all_ended(lanes: int, ended: int, stop: Stop) -> bool:
 def _lane(session: LaneSession, board: Board, stop: Stop, opening: bytes, ended: int) -> None:
     try:
         if opening:
-            session.execute(iter((opening,)))
-        while (taken := board.take()) is not None:
-            _execute(session, taken.job.texts())
-            board.done(taken)
+            session.send(iter((opening,)))
+            session.settle()
+        _work(session, board)
     except BaseException as error:  # noqa: BLE001 -- handed to whoever supervises, which raises it
         stop.fail(error)
     finally:
         os.eventfd_write(ended, 1)
 
 
-def _execute(session: LaneSession, texts: Iterator[bytes]) -> None:
-    """Have it executed; what reads the file for it has ended afterwards, however this ends."""
+def _work(session: LaneSession, board: Board) -> None:
+    """Job after job. A quick one is handed over while the server still works on another, so that it never waits."""
+    begun: deque[Taken] = deque()
+    while True:
+        taken = board.take_quick() if begun else board.take()
+        if taken is None and not begun:
+            return
+        if taken is not None:
+            _send(session, taken.job.texts())
+            begun.append(taken)
+        if taken is None or len(begun) > 1 or not taken.batch.quick:
+            session.settle()
+            board.done(begun.popleft())
+
+
+def _send(session: LaneSession, texts: Iterator[bytes]) -> None:
+    """Hand it over; what reads the file for it has ended afterwards, however this ends."""
     try:
-        session.execute(texts)
+        session.send(texts)
     finally:
         if isinstance(texts, Generator):
             texts.close()
