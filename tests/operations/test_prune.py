@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -13,6 +14,8 @@ from typing import Any
 import pytest
 
 from tests.operations.rig import INSTANCE, NOW, Rig, Run, rig
+from vya_backupd.api.route import Asked
+from vya_backupd.api.wire import parse_time
 from vya_backupd.config.credentials_schema import Entry
 from vya_backupd.errors import NotFoundError, StorageError
 from vya_backupd.model.backup import GLOBALS_NAME, Hold
@@ -21,6 +24,7 @@ from vya_backupd.operations import holds
 from vya_backupd.operations.claims import claimed
 from vya_backupd.operations.prune import PruneHandler, after_backup, judge, last_applied
 from vya_backupd.operations.requests import BackupRequest
+from vya_backupd.panels.retention import RetentionPanel
 from vya_backupd.policy.retention import LAST_SUCCESS, Verdict
 
 
@@ -38,6 +42,31 @@ async def three(house: Rig) -> None:
 
 async def judged(*args: Any) -> list[Verdict]:
     return [verdict async for verdicts in judge(*args) for verdict in verdicts]
+
+
+async def test_the_plan_is_one_json_object_whatever_names_and_notes_hold(house: Rig) -> None:
+    odd = 'q"\\\n\u2028\U0001f600'
+    for number in range(3):
+        await house.backup(f"odd{number}", 3 - number, odd)
+    await house.backup("plain", 1)
+    await holds.hold(house.site, "odd0", odd, None, "anna")
+    panel = RetentionPanel(house.site)
+    text = b"".join([piece async for piece in panel._plan(Asked("anna"))])
+    plan = json.loads(text)
+    verdicts = {verdict.backup.id: verdict for verdict in await judged(house.site)}
+    assert {each["id"] for each in plan["backups"]} == verdicts.keys() == {"odd0", "odd1", "odd2", "plain"}
+    for each in plan["backups"]:
+        verdict = verdicts[each["id"]]
+        assert each["file"] == str(house.site.store.absolute(verdict.backup.path))
+        assert (each["database"], each["keep"]) == (verdict.backup.database, verdict.keep)
+        assert each["reasons"] == list(verdict.reasons)
+        assert (each["held"], each["type"], each["size_bytes"]) == (each["id"] == "odd0", "full", 1000)
+        assert parse_time(each["taken_at"]) == verdict.backup.taken_at
+    assert plan["totals"] == {"kept": 4, "kept_bytes": 4000, "expired": 0, "expired_bytes": 0}
+    nothing = b"".join(
+        [piece async for piece in panel._plan(Asked("anna", query={"instance": INSTANCE, "database": odd}))]
+    )
+    assert len(json.loads(nothing)["backups"]) == 3
 
 
 async def test_what_expires_goes_from_store_and_catalog_and_leaves_its_reasons(house: Rig) -> None:

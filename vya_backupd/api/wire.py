@@ -20,7 +20,7 @@ Record = dict[str, Any]
 
 def format_time(time: datetime) -> str:
     """``2026-01-09T10:00:00Z``, with microseconds only where there are some."""
-    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return time.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
 
 
 def parse_time(text: str) -> datetime:

@@ -371,19 +371,9 @@ _OUTLINE = (
 
 def _outline(row: Any, holds: Mapping[str, Hold | None]) -> Outline:
     backup_id, path, hostname, instance, database, kind, taken_at, size_bytes, proof, run = row
-    return Outline(
-        id=backup_id,
-        path=path,
-        hostname=hostname,
-        instance=instance,
-        database=database,
-        type=_TYPES[kind],
-        taken_at=taken_at,
-        size_bytes=size_bytes,
-        complete=proof != _UNPROVEN,
-        hold=holds.get(backup_id),
-        run=run or "",
-    )
+    hold, is_complete = holds.get(backup_id), proof != _UNPROVEN
+    place = (hostname, instance, database, _TYPES[kind])
+    return Outline(backup_id, path, *place, taken_at, size_bytes, is_complete, hold, run or "")
 
 
 def _stored(row: Any) -> StoredBackup:

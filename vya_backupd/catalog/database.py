@@ -37,6 +37,7 @@ _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
+    "PRAGMA cache_size = -1000",  # for each connection; the kernel has what was read of the file as well
 )
 
 

@@ -7,9 +7,10 @@ import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import datetime
+from json.encoder import encode_basestring_ascii as _quoted
 
 from vya_backupd.api.access import Role
-from vya_backupd.api.route import Asked, Record, Stream
+from vya_backupd.api.route import Asked, Stream
 from vya_backupd.api.wire import format_time
 from vya_backupd.operations.prune import judge
 from vya_backupd.operations.site import Site
@@ -44,23 +45,20 @@ class RetentionPanel:
     def _text(self, verdicts: Sequence[Verdict], now: datetime) -> bytes:
         """The records, without the brackets of their list."""
         base = str(self._site.store.base_path)
-        return json.dumps([_record(verdict, base, now) for verdict in verdicts])[1:-1].encode()
+        return ", ".join([_record(verdict, base, now) for verdict in verdicts]).encode()
 
 
-def _record(verdict: Verdict, base: str, now: datetime) -> Record:
+def _record(verdict: Verdict, base: str, now: datetime) -> str:
+    """A verdict as JSON text, put together by hand: a hundred thousand of them are half of the time of a plan."""
     backup = verdict.backup
-    return {
-        "id": backup.id,
-        "instance": backup.instance,
-        "database": backup.database,
-        "type": str(backup.type),
-        "file": f"{base}/{backup.path}",
-        "size_bytes": backup.size_bytes,
-        "taken_at": format_time(backup.taken_at),
-        "held": is_held(backup.hold, now),
-        "keep": verdict.keep,
-        "reasons": verdict.reasons,
-    }
+    kept = "true" if verdict.keep else "false"
+    held = "true" if is_held(backup.hold, now) else "false"
+    return (
+        f'{{"id": {_quoted(backup.id)}, "instance": {_quoted(backup.instance)}, "database": {_quoted(backup.database)}, '
+        f'"type": "{backup.type.value}", "file": {_quoted(f"{base}/{backup.path}")}, "size_bytes": {backup.size_bytes}, '
+        f'"taken_at": "{format_time(backup.taken_at)}", "held": {held}, "keep": {kept}, '
+        f'"reasons": [{", ".join(map(_quoted, verdict.reasons))}]}}'
+    )
 
 
 def _add(totals: dict[str, int], verdicts: Sequence[Verdict]) -> None:
