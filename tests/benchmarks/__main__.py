@@ -20,13 +20,14 @@ from tests.benchmarks.measure import MEGABYTE, Series, machine, table
 from tests.benchmarks.resting import memory, startup
 from tests.benchmarks.restoring import restoring
 from tests.benchmarks.rigs import Bench
+from tests.benchmarks.scale import scaled
 from tests.benchmarks.small import make_small, small
 from tests.benchmarks.verifying import verifying
 from vya_backupd.testing.discover import find_servers
 from vya_backupd.testing.product import Product, instance
 from vya_backupd.testing.servers import PrivateServer
 
-_PARTS = ("backup", "memory", "verify", "small", "restore")
+_PARTS = ("backup", "memory", "verify", "small", "restore", "scale")
 _PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 _MEASURED = re.compile(r"(?<=<!-- measured -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
@@ -71,6 +72,8 @@ class Suite:
         report = [f"{machine()}; dumps of about {self._gigabytes:g} GB, {self._rounds} rounds."]
         for server in self._servers:
             report += [text async for text in self._on(server)]
+        if "scale" in self._parts:
+            report += await scaled(self._root / "scale", self._rounds, small=self._gigabytes < 0.5)
         if "memory" in self._parts:
             report.append(await self._resting())
         return report
@@ -115,12 +118,12 @@ def main() -> None:
     specs = {spec.label: spec for spec in find_servers()}
     if missing := [label for label in options.servers.split(",") if label not in specs]:
         print(f"not measured, this machine has no {', '.join(missing)}; it has {', '.join(specs)}", file=sys.stderr)
-    wanted = [specs[label] for label in options.servers.split(",") if label in specs]
+    wanted = [specs[label] for label in options.servers.split(",") if label in specs and options.parts != ["scale"]]
     root = Path(tempfile.mkdtemp(prefix="vya-bench-"))
     root.chmod(0o755)
     servers: list[PrivateServer] = []
     try:
-        files = write_rows(root, options.size)
+        files = write_rows(root, options.size if wanted else 0)
         for spec in wanted:
             servers.append(spec.start())
             load(servers[-1], files)
