@@ -13,9 +13,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vya_backupd.model.backup import GLOBALS_NAME, BackupType
+from vya_backupd.model.file_codec import FileCodec
 from vya_backupd.model.instance import EngineKind
 from vya_backupd.policy import encoding
-from vya_backupd.policy.naming import Naming, Subject, check_pattern, check_structure, numbered
+from vya_backupd.policy.naming import Naming, Subject, check_pattern, check_structure, data_suffixes, numbered
 
 ZONE = ZoneInfo("America/Sao_Paulo")
 STRUCTURE = "{hostname}/{db_id}/{db_name}/{date}"
@@ -150,6 +151,21 @@ def test_a_taken_name_gets_a_number_that_is_read_back(naming: Naming, database: 
     assert plain is not None
     assert parsed.number == number
     assert parsed.database == plain.database
+
+
+@given(st.sampled_from(NAMINGS), names, st.integers(2, 999))
+def test_names_of_both_codecs_differ_in_their_ending_alone(naming: Naming, database: str, number: int) -> None:
+    packed, framed = naming.path(subject(database)), naming.path(subject(database), FileCodec.ZSTD)
+    assert framed == packed.removesuffix(".gz") + ".zst"
+    assert naming.parse(framed) == naming.parse(packed)
+    assert naming.parse(numbered(framed, number)) == naming.parse(numbered(packed, number))
+
+
+@pytest.mark.parametrize("pattern", ["{db_name}_x.sql.gz", "{db_name}_x.sql.zst"])
+def test_a_store_knows_the_files_of_both_codecs_by_their_endings(pattern: str) -> None:
+    assert data_suffixes(pattern) == ("_x.sql.gz", "_x.sql.zst")
+    naming = Naming("a", pattern, FORMAT, ZONE)
+    assert [naming.path(subject("d"), codec) for codec in FileCodec] == ["a/d_x.sql.gz", "a/d_x.sql.zst"]
 
 
 def test_a_name_that_ends_like_a_number_is_another_file() -> None:
