@@ -11,7 +11,7 @@ from vya_backupd.probe.connect import Session
 
 MOST_TABLES = 128
 """Tables that are read apart: each costs an option of pg_dump, and a lock for each session."""
-_SIGN_OF_LIFE = 5.0
+_SIGN_OF_LIFE = 2.0
 """Seconds between two questions to the leading session: it also keeps the connection from being thought idle."""
 
 _TABLES = """
