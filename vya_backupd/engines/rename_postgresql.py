@@ -99,7 +99,8 @@ class CopyNames:
     def rewrite(self, text: bytes, *, continued: bool) -> bytes:
         """One segment's text with the new names."""
         parts: list[bytes] = []
-        at = _rows_end(text, 0) if continued else 0
+        # Within a row the next line break is the row's: what looks like the end of rows at the very beginning is data.
+        at = _rows_end(text, 1) if continued else 0
         done = 0
         while at >= 0 and (copy := _COPY.search(text, at)) is not None:
             new = self._moved.get(pair(copy.group(1)))
@@ -111,9 +112,7 @@ class CopyNames:
 
 def _rows_end(text: bytes, at: int) -> int:
     """Behind the line that ends a block of rows which goes on at ``at``; -1 when it does not end here."""
-    if text.startswith(b"\\.\n", at):
-        return at + 3
-    found = text.find(b"\n\\.\n", max(0, at - 1))
+    found = text.find(b"\n\\.\n", at - 1)
     return -1 if found < 0 else found + 4
 
 
