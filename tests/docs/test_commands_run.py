@@ -89,7 +89,8 @@ def scene(start_server: StartServer, tmp_path: Path) -> Iterator[Scene]:
     server, other = start_server("postgresql-18"), start_server("postgresql-18")
     for name in ("shop", "crm"):
         server.create_database(name)
-        server.sql("create table t as select generate_series(1, 1000) as i", name)
+        for table in ("orders", "items"):
+            server.sql(f"create table {table} as select generate_series(1, 1000) as i", name)
     _files(folder, server)
     with MailPeer() as mail:
         email = {
