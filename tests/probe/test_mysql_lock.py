@@ -38,6 +38,13 @@ async def waiting(rig: Rig) -> bool:
     return any(str(row[7]).startswith("UPDATE") and "lock" in str(row[6]).lower() for row in rows)
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is no reason to give up."""
+    for limit in ("_ANSWER", "_GIVE_UP", "_PATIENCE"):
+        monkeypatch.setattr(mysql_lock, limit, 100)
+
+
 @pytest.fixture
 async def database(mysql_rig: Rig, fresh_name: str) -> AsyncIterator[str]:
     await mysql_rig.create(fresh_name, "CREATE TABLE t (a int PRIMARY KEY, b int)", "INSERT INTO t VALUES (1, 1)")
@@ -49,7 +56,6 @@ async def test_nothing_is_committed_until_the_end(
     mysql_rig: Rig, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mysql_lock, "LONGEST", 100)
-    monkeypatch.setattr(mysql_lock, "_PATIENCE", 100)
     rig = mysql_rig
     async with rig.probe.commits_held(rig.instance, rig.facts) as still:
         writer = Writer(rig, database, "UPDATE t SET b = 2")
@@ -64,9 +70,8 @@ async def test_nothing_is_committed_until_the_end(
 
 
 async def test_the_server_itself_lets_go_of_who_is_not_heard_of_and_this_is_noticed(
-    mysql_rig: Rig, database: str, monkeypatch: pytest.MonkeyPatch
+    mysql_rig: Rig, database: str
 ) -> None:
-    monkeypatch.setattr(mysql_lock, "_PATIENCE", 100)
     rig = mysql_rig
 
     async def forget_for_a_while() -> None:

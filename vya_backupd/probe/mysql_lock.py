@@ -25,6 +25,8 @@ LONGEST = 2
 """Seconds for which commits wait at most. The server reckons in whole ones."""
 _MARGIN = 0.2
 """Seconds before the server's own limit at which we are done, so that it is we who end it."""
+_ANSWER = 2.0
+"""Seconds within which the server must have answered all that it takes to begin, and to end."""
 _GIVE_UP = 1
 """Seconds after which the server gives up to get the lock."""
 _OLDEST = 2
@@ -58,7 +60,7 @@ class Stillness:
         Raises:
             Exception: the driver's; they have gone on before, at a time that nobody knows.
         """
-        async with asyncio.timeout(LONGEST):
+        async with asyncio.timeout(_ANSWER):
             await self._session.run(self._release)
         return time.monotonic() - self._since
 
@@ -74,7 +76,7 @@ async def hold_commits(session: Session, server: ServerFacts) -> Stillness:
         raise ServerError("a node of a Galera cluster would hold back all the others")
     await _wait_for_calm(session)
     *preparing, lock, release = _statements(server)
-    async with asyncio.timeout(LONGEST):
+    async with asyncio.timeout(_ANSWER):
         for statement in preparing:
             await session.run(statement)
         since = time.monotonic()
