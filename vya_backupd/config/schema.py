@@ -72,8 +72,8 @@ class Backup(Section):
     compression_level: int = Field(6, ge=1, le=9, description="1 fastest to 9 smallest, measured against gzip -N.")
     codec: Literal["gzip", "zstd"] = Field(
         "gzip",
-        description="What files are compressed with. gzip can be read everywhere; zstd packs smaller, and most kinds of "
-        "data faster. Names of its files end in .zst.",
+        description="What files are compressed with. gzip can be read everywhere; zstd packs smaller. Names of its files "
+        "end in .zst.",
     )
     verify_integrity: bool = Field(
         True, description="Whether each new backup is read back once, after it was published."
