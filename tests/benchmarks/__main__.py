@@ -22,12 +22,13 @@ from tests.benchmarks.restoring import restoring
 from tests.benchmarks.rigs import Bench
 from tests.benchmarks.scale import scaled
 from tests.benchmarks.small import make_small, small
+from tests.benchmarks.tables import tables
 from tests.benchmarks.verifying import verifying
 from vya_backupd.testing.discover import find_servers
 from vya_backupd.testing.product import Product, instance
 from vya_backupd.testing.servers import PrivateServer
 
-_PARTS = ("backup", "memory", "verify", "small", "restore", "scale")
+_PARTS = ("backup", "memory", "verify", "small", "restore", "table", "scale")
 _PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 _MEASURED = re.compile(r"(?<=<!-- measured -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
@@ -93,6 +94,9 @@ class Suite:
                 if "restore" in self._parts:
                     series = await restoring(bench, product, file, self._rounds)
                     yield f"### Restore: {label}\n\n{_compared(series, 'zcat | client')}"
+            if "table" in self._parts:
+                series = await tables(bench, product, self._rounds)
+                yield f"### One table of 10 MB: {label}\n\n{_compared(series, 'whole restore')}"
             if "small" in self._parts:
                 names = make_small(bench, 50)
                 series = await small(bench, product, names, self._rounds)
