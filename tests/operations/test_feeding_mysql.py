@@ -74,3 +74,23 @@ async def test_large_tables_without_transactions_come_back_where_gtids_forbid_to
         await rig.restored(MysqlFeeder(2), file, f"{fresh_name} copy")
         assert mysql.sql("SELECT COUNT(*) FROM t", f"{fresh_name} copy") == [("2500",)]
         await rig.drop(fresh_name, f"{fresh_name} copy")
+
+
+async def test_the_history_of_a_large_table_comes_back_whoever_brings_it(
+    mariadb: PrivateServer, tmp_path: Path, fresh_name: str
+) -> None:
+    """The tool lets a session write history once, before a table's first row; its rows go to several sessions."""
+    mariadb.create_database(fresh_name)
+    rows = ",".join(f"({number}, REPEAT('x', 1000))" for number in range(2500))
+    mariadb.sql(
+        "CREATE TABLE t (id int PRIMARY KEY, t text) WITH SYSTEM VERSIONING;"
+        f"INSERT INTO t VALUES {rows}; UPDATE t SET t = REPEAT('y', 1000)",
+        fresh_name,
+    )
+    history = "SELECT COUNT(*), BIT_XOR(CRC32(CONCAT(id, t, row_start, row_end))) FROM t FOR SYSTEM_TIME ALL"
+    async with feeding_rig(mariadb, tmp_path) as rig:
+        file = await rig.packed(fresh_name, 1 << 20)
+        for feeder in (SerialFeeder(), MysqlFeeder(3)):
+            await rig.restored(feeder, file, f"{fresh_name} copy")
+            assert mariadb.sql(history, f"{fresh_name} copy") == mariadb.sql(history, fresh_name)
+        await rig.drop(fresh_name, f"{fresh_name} copy")

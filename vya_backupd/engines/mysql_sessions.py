@@ -22,8 +22,9 @@ _MARIADB = (
     # Rows of a dump satisfied the constraints where they come from, or were let in all the same; on MariaDB, a JSON
     # column is a constraint that parses every document.
     b"/*M!100201 SET SESSION check_constraint_checks=0 */;\n"
-    # Newer tools restore this variable behind each table's rows, which other sessions may have begun.
+    # Tools restore these variables behind a table's rows, which other sessions may have begun.
     b"SET @OLD_AUTOCOMMIT=@@autocommit;\n"
+    b"/*M!101100 SET @old_system_versioning_insert_history=@@session.system_versioning_insert_history */;\n"
 )
 
 

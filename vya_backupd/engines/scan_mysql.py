@@ -55,6 +55,9 @@ _INSERT = re.compile(
 _INSERT_START = re.compile(rb"(?:INSERT|REPLACE) (?:\w+ )?INTO ")
 _INSERT_END = re.compile(rb"\);\n")
 _SQL_MODE = re.compile(rb"/\*!\d+ SET sql_mode\s*=\s*([^*]*)\*/")
+_HISTORY = b"/*M!101100 SET @old_system_versioning_insert_history="
+"""Before the rows of a system-versioned table, which then may name the columns of its history."""
+_HISTORY_AGAIN = b"/*M!101100 SET @@session.system_versioning_insert_history=1 */;\n"
 _SETVAL = re.compile(rb"(?:DO|SELECT) SETVAL\(")
 _TRIGGERS = b"/*!50003 SET @saved_"
 _CREATE_TRIGGER = b"/*!50003 CREATE*/"
@@ -97,6 +100,7 @@ class MysqlScanner(DumpScanner):
         super().__init__(self._sql, segment_size, digest, header_suffix)
         self._statement_start = True
         self._insert_head = b""
+        self._reopening = b""
         self._in_values = False
         self._appendix = appendix
         self._own = OwnName(database) if database else None
@@ -180,6 +184,8 @@ class MysqlScanner(DumpScanner):
         if (mode := _SQL_MODE.match(self._buffer, self._at)) is not None:
             self._sql.backslashes = b"NO_BACKSLASH_ESCAPES" not in mode.group(1)
             self._sql.ansi_quotes = b"ANSI_QUOTES" in mode.group(1)
+        elif self._kind == "rows" and self._starts(_HISTORY):
+            self._reopening = _HISTORY_AGAIN
         elif self._kind == "routines" and self._starts(b"CREATE "):
             self._counts["procedures"] += 1
         elif self._own is not None and self._kind == "triggers" and self._starts(_CREATE_TRIGGER):
@@ -245,7 +251,7 @@ class MysqlScanner(DumpScanner):
 
     def _begin(self, section: Section, name: str, rows: int | None = None) -> None:
         self._end_header()
-        self._insert_head = b""
+        self._insert_head = self._reopening = b""
         self._cut_if_full()
         self._out.open(section, name, rows)
 
@@ -276,7 +282,9 @@ class MysqlScanner(DumpScanner):
         return self._begin_insert(insert.end())
 
     def _begin_insert(self, values: int) -> bool:
-        self._cut_if_full()
+        if self._out.full:
+            self._out.cut()
+            self._out.insert(self._reopening)
         self._pass(values)
         if self._buffer[values - 1] != NEWLINE:
             self._out.rows = None
