@@ -20,6 +20,9 @@ from vya_backupd.model.backup import BackupFacts
 from vya_backupd.pipeline.files import FileSink
 from vya_backupd.pipeline.stop import Stop
 
+_USUAL = 3 << 20
+"""Bytes of dump that take one slot."""
+
 
 @dataclass(slots=True)
 class _Promise:
@@ -93,8 +96,7 @@ class OrderedFile:
             BaseException: the job's failure.
         """
         turn.take()
-        self._slots.acquire()
-        self._stop.check()
+        self._take_slots(segment)
         self._queue.put(_Promise(segment, self._pool.submit(_pack, segment, self._codec.choose(segment))))
         if not segment.continues:
             turn.give_back()
@@ -108,11 +110,16 @@ class OrderedFile:
 
     def add_packed(self, segment: RawSegment, deflated: Deflated) -> None:
         """Give the next place to a segment that was packed before. Raises as ``add`` does."""
-        self._slots.acquire()
-        self._stop.check()
+        self._take_slots(segment)
         done: Future[Deflated] = Future()
         done.set_result(deflated)
         self._queue.put(_Promise(segment, done))
+
+    def _take_slots(self, segment: RawSegment) -> None:
+        """Wait for them. Nobody else takes slots meanwhile, so it can wait for the second with the first in hand."""
+        for _ in range(_slots_of(segment)):
+            self._slots.acquire()
+        self._stop.check()
 
     # the writing thread
 
@@ -127,7 +134,7 @@ class OrderedFile:
                 self._stop.fail(error)
             finally:
                 if isinstance(item, _Promise):
-                    self._slots.release()
+                    self._slots.release(_slots_of(item.segment))
 
     def _member(self, item: BackupFacts | _Promise | Closing) -> bytes:
         if isinstance(item, _Promise):
@@ -135,6 +142,11 @@ class OrderedFile:
         if isinstance(item, BackupFacts):
             return self._file.first(item)
         return self._file.last(item)
+
+
+def _slots_of(segment: RawSegment) -> int:
+    """How many it takes: parts of a row that is larger than a segment are twice as large as segments are."""
+    return 2 if segment.raw_size > _USUAL else 1
 
 
 def _pack(segment: RawSegment, codec: Codec) -> Deflated:
