@@ -160,9 +160,11 @@ def test_one_trouble_hides_no_other(
 
 
 def test_a_whole_installation_is_well_also_without_a_daemon(
-    any_postgresql: PrivateServer, fresh_name: str, tmp_path: Path
+    start_server: StartServer, fresh_name: str, tmp_path: Path
 ) -> None:
-    any_postgresql.create_database(fresh_name)
+    # A server of its own: databases of other tests would be uncovered ones.
+    server = start_server("postgresql")
+    server.create_database(fresh_name)
     with MailPeer(Manners(password=PASSWORD)) as mail:
         email = {
             "enabled": True,
@@ -175,8 +177,8 @@ def test_a_whole_installation_is_well_also_without_a_daemon(
             "error_recipients": ["ops@example.com"],
         }
         config = {"notifications": {"email": email}, "scheduling": {"enabled": True}}
-        entry = instance(any_postgresql, "one", database=[fresh_name])
-        product = Product(tmp_path, [entry], servers=[any_postgresql], config=config)
+        entry = instance(server, "one", database=[fresh_name])
+        product = Product(tmp_path, [entry], servers=[server], config=config)
         with product:
             assert product.ctl("status").out.startswith("WAITING"), "nothing is protected before the first backup"
             product.ok("backup")
@@ -196,4 +198,3 @@ def test_a_whole_installation_is_well_also_without_a_daemon(
         product.write_config()
         refused = product.ctl("doctor", "--standalone", "--config", str(product.config_path), "--output", "json")
         assert [each["check"] for each in refused.json["findings"] if each["level"] == "fail"] == ["mail"]
-    any_postgresql.drop_database(fresh_name)

@@ -23,8 +23,8 @@ from vya_backupd.observe.notify import Notices
 from vya_backupd.observe.notify_carrier import Means
 from vya_backupd.operations.prune import PruneHandler
 from vya_backupd.operations.rebuild import rebuild
-from vya_backupd.operations.stock import compare, settle_cut_short
 from vya_backupd.operations.site import Settings, Site
+from vya_backupd.operations.stock import compare, settle_cut_short
 from vya_backupd.wiring import build_site
 
 _TURN = 0.001
