@@ -296,7 +296,9 @@ def test_rows_that_are_loaded_through_a_root_are_data() -> None:
     heading = b"--\n-- Data for Name: shades_0; Type: TABLE DATA; Schema: s; Owner: o\n--\n\n"
     remark = b'-- load via partition root s."odd ""root"\n\n'
     block = b'COPY s."odd ""root" (c) FROM stdin;\n1\n\\.\n\n\n'
-    sequence = b"--\n-- Name: n; Type: SEQUENCE SET; Schema: s; Owner: o\n--\n\nSELECT pg_catalog.setval('s.n', 1);\n\n\n"
+    sequence = (
+        b"--\n-- Name: n; Type: SEQUENCE SET; Schema: s; Owner: o\n--\n\nSELECT pg_catalog.setval('s.n', 1);\n\n\n"
+    )
     end = b"--\n-- PostgreSQL database dump complete\n--\n"
     text = b"SET x = 1;\n\n" + heading + remark + block + sequence + end
     for size in (1, 7, len(text)):

@@ -54,9 +54,7 @@ async def source_of_file(site: Site, path: Path) -> Source:
         reason = getattr(error, "strerror", None) or str(error)
         raise NotFoundError(f"{path}: {reason}", code="file_not_found", hint="Check the path and its mode.") from None
     if not is_file:
-        raise NotFoundError(
-            f"{path} is not a regular file", code="file_not_found", hint="Name the backup file itself."
-        )
+        raise NotFoundError(f"{path} is not a regular file", code="file_not_found", hint="Name the backup file itself.")
     if resolved.is_relative_to(site.store.base_path.resolve()):
         relative = resolved.relative_to(site.store.base_path.resolve()).as_posix()
         with contextlib.suppress(NotFoundError):
