@@ -99,8 +99,7 @@ def test_clock_changes_in_lisbon(server_pool: ServerPool, tmp_path: Path) -> Non
     server = server_pool.get("postgresql")
     spring = datetime(2026, 3, 29, 1, tzinfo=UTC)  # 01:00 becomes 02:00: there is no half past one
     autumn = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)  # and here are two
-    rules = {"cron": "30 1 * * *", "timezone": "Europe/Lisbon"}
-    with planned(server, tmp_path, spring - HOUR, **rules) as found:
+    with planned(server, tmp_path, spring - HOUR, cron="30 1 * * *", timezone="Europe/Lisbon") as found:
         found.clock.move_to(spring - SECOND)
         found.done(spring)
         assert found.schedule()["last"]["slot"] == "2026-03-29T02:00:00+01:00"
