@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, closing
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -122,6 +122,25 @@ async def test_the_bell_wakes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     async with keeping(tmp_path, settings("one", state_dir=tmp_path), NIGHT - timedelta(seconds=2)) as rig:
         rig.clock.run()
         await soon(lambda: rig.backups.requests)
+
+
+async def test_a_slot_that_begins_while_the_bell_is_hung_is_not_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timekeeper, "LOOK_SECONDS", 1e6)
+    hang = Bell.hang
+
+    async with living(tmp_path, settings("one", state_dir=tmp_path), at=NIGHT - timedelta(seconds=2)) as rig:
+
+        def slowly(self: Bell, instances: Iterable[str]) -> None:
+            rig.clock.set(NIGHT + timedelta(seconds=1))  # too little to be taken for a leap
+            hang(self, instances)
+
+        monkeypatch.setattr(Bell, "hang", slowly)
+        task = asyncio.create_task(Timekeeper(rig.site, rig.slots).run())
+        await soon(lambda: rig.backups.requests)
+        task.cancel()
+        await asyncio.wait({task})
 
 
 async def test_a_reload_is_noticed(tmp_path: Path) -> None:

@@ -116,7 +116,8 @@ class Bell:
         if verdict != "ok":
             raise sqlite3.DatabaseError(verdict)
         store = SQLAlchemyJobStore(url=f"sqlite:///{self._path}")
-        defaults = {"coalesce": True, "misfire_grace_time": None}
+        # A bell that rang a moment early rings again at once, maybe before the first ring is over.
+        defaults = {"coalesce": True, "misfire_grace_time": None, "max_instances": 3}
         scheduler = AsyncIOScheduler(jobstores={"default": store}, job_defaults=defaults, timezone=UTC)
         _bells[self._name] = self
         self._scheduler = scheduler

@@ -55,8 +55,10 @@ class Timekeeper:
         try:
             while True:
                 everywhere, self._changed = self._changed, False
-                await self._look(everywhere=everywhere)
-                await self._rest()
+                looked = await self._look(everywhere=everywhere)
+                # What began while we looked, or while the bell was hung, is no longer the next start: no bell rings for it.
+                if not (looked and self._slots.lag_seconds):
+                    await self._rest()
         finally:
             unsubscribe()
             if self._bell is not None:
@@ -75,13 +77,15 @@ class Timekeeper:
             self._slots.nudge(event.data.get("instances", {}))
             self.wake()
 
-    async def _look(self, *, everywhere: bool) -> None:
+    async def _look(self, *, everywhere: bool) -> bool:
+        """Look, and hang the bell for what comes next. Whether everything could be looked at."""
         try:
             await self._slots.look(everywhere=everywhere)
         except VyaError as error:
             self._changed = True
             _log.warning("schedule.not_looked_at", code=error.code, reason=error.message)
         await self._hang_bell()
+        return not self._changed
 
     async def _hang_bell(self) -> None:
         instances = self._slots.soonest(_BELLS)
