@@ -15,8 +15,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from tests.benchmarks.backing_up import backing_up
-from tests.benchmarks.data import load, write_rows
+from tests.benchmarks.data import TABLES, load, write_rows
 from tests.benchmarks.measure import MEGABYTE, Series, machine, table
+from tests.benchmarks.plain import PLAIN
 from tests.benchmarks.resting import memory, startup
 from tests.benchmarks.restoring import restoring
 from tests.benchmarks.rigs import Bench
@@ -29,6 +30,7 @@ from vya_backupd.testing.product import Product, instance
 from vya_backupd.testing.servers import PrivateServer
 
 _PARTS = ("backup", "memory", "verify", "small", "restore", "table", "scale")
+_CORPORA = {"hard": TABLES, "plain": PLAIN}
 _PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 _MEASURED = re.compile(r"(?<=<!-- measured -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
@@ -39,6 +41,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=1000, help="MB of dump (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each contender (default: %(default)s)")
     parser.add_argument("--servers", default="postgresql-15,mariadb-10.11,mysql-9.7", help="labels")
+    parser.add_argument(
+        "--corpus", choices=_CORPORA, default="hard", help="what the database holds (default: %(default)s)"
+    )
     parser.add_argument("--write", action="store_true", help=f"put the tables into {_PAGE.name}")
     return parser.parse_args()
 
@@ -67,10 +72,11 @@ class Suite:
         self._rounds: int = options.rounds
         self._parts: list[str] = options.parts or list(_PARTS)
         self._gigabytes: float = options.size / 1000
+        self._corpus: str = options.corpus
 
     async def run(self) -> list[str]:
         """The chapters of the report."""
-        report = [f"{machine()}; dumps of about {self._gigabytes:g} GB, {self._rounds} rounds."]
+        report = [f"{machine()}; {self._corpus} dumps of about {self._gigabytes:g} GB, {self._rounds} rounds."]
         for server in self._servers:
             report += [text async for text in self._on(server)]
         if "scale" in self._parts:
@@ -127,10 +133,11 @@ def main() -> None:
     root.chmod(0o755)
     servers: list[PrivateServer] = []
     try:
-        files = write_rows(root, options.size if wanted else 0)
+        tables_of = _CORPORA[options.corpus]
+        files = write_rows(root, options.size if wanted else 0, tables_of)
         for spec in wanted:
             servers.append(spec.start())
-            load(servers[-1], files)
+            load(servers[-1], files, tables=tables_of)
         report = "\n\n".join(asyncio.run(Suite(servers, root, options).run()))
         print(report)
         if options.write:

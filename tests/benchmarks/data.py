@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, count
 from pathlib import Path
@@ -108,7 +108,7 @@ class Table:
         if path.exists():
             return path
         partial, written = path.with_suffix(".partial"), 0
-        with partial.open("w", encoding="ascii") as file:
+        with partial.open("w", encoding="utf-8") as file:
             for row in self.rows():
                 file.write(row)
                 written += len(row)
@@ -158,19 +158,21 @@ TABLES = (
 )
 
 
-def write_rows(folder: Path, megabytes: int) -> dict[str, Path]:
+def write_rows(folder: Path, megabytes: int, tables: Sequence[Table] = TABLES) -> dict[str, Path]:
     """The files of all tables, for a dump of about that size."""
-    return {table.name: table.write(folder, int(table.share * megabytes * 1_000_000)) for table in TABLES}
+    return {table.name: table.write(folder, int(table.share * megabytes * 1_000_000)) for table in tables}
 
 
-def load(server: PrivateServer, files: dict[str, Path], database: str = DATABASE) -> None:
+def load(
+    server: PrivateServer, files: dict[str, Path], database: str = DATABASE, tables: Sequence[Table] = TABLES
+) -> None:
     """Create the database and fill it. The files must be readable for the server's own account."""
     server.drop_database(database)
     server.create_database(database)
     load_one = _load_postgresql if server.kind == "postgresql" else _load_mysql
-    for table in TABLES:
+    for table in tables:
         load_one(server, database, table, files)
-    analyze = "VACUUM ANALYZE" if server.kind == "postgresql" else "ANALYZE TABLE " + ", ".join(t.name for t in TABLES)
+    analyze = "VACUUM ANALYZE" if server.kind == "postgresql" else "ANALYZE TABLE " + ", ".join(t.name for t in tables)
     server.sql(analyze, database)
 
 
