@@ -115,7 +115,9 @@ class App:
         self._loop = asyncio.get_running_loop()
         config = self.settings.config
         closing.enter_context(StateLock(config.application.state_dir))
+        faults.point("start.locked")
         self.site = await build_site(self.settings, closing)
+        faults.point("start.opened")
         self.lifecycle = Lifecycle(
             reload=self.reload,
             notifier=Notifier(os.environ),
@@ -211,11 +213,13 @@ class App:
         catalog = self.site.catalog
         await settle_cut_short(self.site)
         await self.queue.recover()
+        faults.point("start.recovered")
         if catalog.needs_rebuild:
             found = await rebuild(self.site, "daemon")
             _log.warning("catalog.rebuilt", moved_aside=str(catalog.moved_aside or ""), backups=found["backups"])
         else:
             await settle_stock(self.site)
+        faults.point("start.settled")
         catalog.events.subscribe(log_event)
         catalog.events.subscribe(self.metrics.observe)
         catalog.events.subscribe(self._rest_after)

@@ -18,8 +18,16 @@ from pathlib import Path
 from vya_backupd.errors import VyaError
 
 POINTS = (
+    "start.locked",
+    "start.opened",
+    "start.recovered",
+    "start.settled",
+    "catalog.writing",
+    "catalog.written",
     "backup.probed",
     "backup.held",
+    "backup.session",
+    "backup.globals",
     "backup.dumping",
     "backup.dumped",
     "store.synced",
@@ -27,31 +35,44 @@ POINTS = (
     "store.checksum",
     "store.manifest",
     "backup.recorded",
+    "prune.judged",
+    "prune.noted",
     "store.tombstone",
     "store.emptied",
     "store.deleted",
+    "prune.deleted",
+    "restore.verified",
     "restore.lending",
     "restore.created",
+    "restore.lane",
     "restore.fed",
     "restore.finished",
     "restore.swap_begun",
     "restore.swap_step",
     "restore.swapped",
+    "verify.read",
+    "verify.proven",
+    "hold.written",
+    "rebuild.read",
+    "rebuild.entered",
 )
 """Every point there is, in the order in which work passes them."""
 
-_ACTIONS = {"kill", "hang", "fail"}
+_ACTIONS = {"kill", "hang", "fail", "note"}
 _armed: dict[str, str] = {}
 _passed: Counter[str] = Counter()
 _sources: list[Path] = []
+_last_read = ""
 
 
 def arm(text: str) -> None:
-    """Arm the points of a ``POINT=ACTION`` list. Actions: ``kill`` (SIGKILL ourselves), ``hang``, ``fail``.
+    """Arm the points of a ``POINT=ACTION`` list.
 
-    ``ACTION@N`` acts when the point is passed for the N-th time only, for points that work passes repeatedly.
-    ``@FILE`` takes the list from a file that is read again at each point, so that a test changes it under way; a point
-    that hangs writes its name to ``FILE.hangs``, and goes on when the file no longer names it.
+    Actions: ``kill`` (SIGKILL ourselves), ``hang``, ``fail``, ``note`` (only with ``@FILE``: the name is appended to
+    ``FILE.passed``). ``ACTION@N`` acts when the point is passed for the N-th time only, for points that work passes
+    repeatedly. ``@FILE`` takes the list from a file that is read again at each point, so that a test changes it under
+    way; with other text in it, passes are counted anew. A point that hangs writes its name to ``FILE.hangs``, and goes
+    on when the file no longer names it.
 
     Raises:
         ValueError: an unknown point or action.
@@ -76,8 +97,17 @@ def _parsed(text: str) -> dict[str, str]:
 def _wanted(name: str) -> str | None:
     for source in _sources:
         with contextlib.suppress(FileNotFoundError):
-            return _parsed(source.read_text()).get(name)
+            return _read(source).get(name)
     return _armed.get(name)
+
+
+def _read(source: Path) -> dict[str, str]:
+    global _last_read  # noqa: PLW0603 - what is armed is one thing for the whole process
+    text = source.read_text()
+    if text != _last_read:
+        _last_read = text
+        _passed.clear()
+    return _parsed(text)
 
 
 def _action(name: str) -> str | None:
@@ -91,8 +121,12 @@ def point(name: str) -> None:
     action = _action(name)
     if action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-    for source in _sources if action == "hang" else ():
-        source.with_name(f"{source.name}.hangs").write_text(name)
+    for source in _sources:
+        if action == "hang":
+            source.with_name(f"{source.name}.hangs").write_text(name)
+        if action == "note":
+            with source.with_name(f"{source.name}.passed").open("a") as passed:
+                passed.write(f"{name}\n")
     while action == "hang":
         time.sleep(0.05)
         action = _action(name)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 
+from vya_backupd import faults
 from vya_backupd.catalog.failures import damaged, telling
 from vya_backupd.catalog.threaded import ThreadedSqlite
 from vya_backupd.errors import StorageError
@@ -133,8 +134,11 @@ class Database:
     async def _write_once(self, work: Callable[[AsyncConnection], Awaitable[_T]], committed: Callable[[], None]) -> _T:
         with telling(self.name):
             engine = self._ready()
+            faults.point("catalog.writing")
             if isinstance(engine, ThreadedSqlite):
-                return await engine.write(work, committed)
+                answer = await engine.write(work, committed)
+                faults.point("catalog.written")
+                return answer
             async with engine.connect() as connection, connection.begin():
                 answer = await work(connection)
         committed()

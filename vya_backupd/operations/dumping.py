@@ -179,6 +179,7 @@ def _told(made: DumpPlan | None) -> dict[str, Any]:
 
 async def _dump_globals(run: DumpRun) -> DumpResult:
     job, engine = run.job, run.job.engine
+    faults.point("backup.globals")
     if job.instance.kind is not EngineKind.POSTGRESQL:
         script = await run.site.probe.globals_script(job.instance)
         async with _pipe_of(script) as fd:

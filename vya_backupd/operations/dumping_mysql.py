@@ -151,6 +151,7 @@ class _Dump:
             self._taken_at = site.now()
             for command in commands:
                 self._writers.append(await held.enter_async_context(site.spawner.start(command, stdout="pipe")))
+                faults.point("backup.session")
             pipes = [fd for process in self._writers if (fd := process.stdout_fd) is not None]
             if not await all_filled(pipes, _BEYOND_HEADERS, still.left):
                 raise ServerError("the dump programs did not begin to read as fast as commits may be held back")

@@ -251,6 +251,7 @@ async def _session(run: DumpRun, stack: AsyncExitStack, scripts: deque[bytes]) -
     job = run.job
     command = PostgreSQL().pieces_command(job.instance, job.database, run.found.tools, job.server)
     process = await stack.enter_async_context(run.site.spawner.start(command, stdin="pipe", stdout="pipe"))
+    faults.point("backup.session")
     return _Session(process, scripts)
 
 

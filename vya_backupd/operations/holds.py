@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from vya_backupd import faults
 from vya_backupd.errors import BusyError
 from vya_backupd.model.backup import Hold, StoredBackup
 from vya_backupd.model.event import Event
@@ -66,6 +67,7 @@ async def _rewrite(site: Site, backup_id: str, held: Hold | None, name: str, act
     async with site.manifests:
         manifest = await asyncio.to_thread(site.store.read_manifest, stored.path)
         changed = await asyncio.to_thread(site.store.rewrite_manifest, stored, replace(manifest, hold=held))
+        faults.point("hold.written")
         await site.catalog.backups.set_manifest(changed, _event(site, name, changed, actor))
     return changed
 

@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
+from vya_backupd import faults
 from vya_backupd.errors import IntegrityError, NotFoundError, StorageError, VyaError
 from vya_backupd.model.backup import BackupType, Outline, StoredBackup
 from vya_backupd.model.event import Event
@@ -83,6 +84,7 @@ class PruneHandler:
 
     async def _apply(self, work: Work, verdicts: Sequence[Verdict], total: _Tally) -> bool:
         """Delete what expires of these. Returns whether nothing failed."""
+        faults.point("prune.judged")
         doomed = _by_place(verdict for verdict in verdicts if not verdict.keep)
         total.doomed += sum(map(len, doomed.values()))
         total.kept += len(verdicts) - sum(map(len, doomed.values()))
@@ -258,6 +260,7 @@ class _Step:
         for start in range(0, len(expiring), _NOTED):
             batch = expiring[start : start + _NOTED]
             await backups.intend({verdict.backup.id: self._event("backup.expired", verdict) for verdict in batch})
+            faults.point("prune.noted")
             for verdict in batch:
                 try:
                     await to_its_end(self._expire(verdict))
@@ -313,6 +316,7 @@ class _Step:
                 return
             self._spared.remove(backup.id)
             await asyncio.to_thread(site.store.delete, stored)
+            faults.point("prune.deleted")
             await site.catalog.backups.remove(backup.id, self._event("backup.expired", verdict))
             self._tally.expired += 1
             self._tally.freed_bytes += backup.size_bytes

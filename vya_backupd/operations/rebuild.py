@@ -17,6 +17,7 @@ from typing import Any
 
 import structlog
 
+from vya_backupd import faults
 from vya_backupd.errors import VyaError
 from vya_backupd.model.backup import StoredBackup
 from vya_backupd.model.event import Event
@@ -76,12 +77,14 @@ async def rebuild(site: Site, actor: str, work: Work | None = None) -> dict[str,
     expected = await site.catalog.backups.count()
     async for entries in _entries(site):
         await _take(site, entries, found)
+        faults.point("rebuild.read")
         if work is not None:
             done = len(found.seen)
             work.progress(Progress(work.operation.id, *STEP, "reading", done, max(done, expected)))
     counts = {"backups": len(found.seen), "adopted": found.adopted, "damaged": found.damaged}
     event = Event("catalog.rebuilt", site.now(), work.operation.id if work else None, actor=actor, data=counts)
     await site.catalog.backups.keep_only(found.seen, event)
+    faults.point("rebuild.entered")
     return counts
 
 

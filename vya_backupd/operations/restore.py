@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from vya_backupd import faults
 from vya_backupd.errors import TargetError, UsageError, VyaError
 from vya_backupd.model.backup import GLOBALS_NAME, BackupType
 from vya_backupd.model.instance import Instance
@@ -175,6 +176,7 @@ class _Run:
                     await self._restorer.verify()
                 else:
                     await verify_source(self._site, self._work, self._plan.source, where, to_restore=True)
+                faults.point("restore.verified")
                 self._detail = await self._restorer.run()
         except VyaError as error:
             await self._fail(error)

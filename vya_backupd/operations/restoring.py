@@ -112,8 +112,8 @@ class Restorer:
     async def _restore_as(self, database: str) -> dict[str, Any]:
         """Create, feed, finish and check a database of this name."""
         created = await self._create(database)
-        faults.point("restore.created")
         try:
+            faults.point("restore.created")
             fed = await self._feed(database)
             faults.point("restore.fed")
             notes = [*fed.notes, *await self._finish(database, fed.sessions)]

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from vya_backupd import faults
 from vya_backupd.errors import IntegrityError, VyaError
 from vya_backupd.model.backup import Proof, StoredBackup
 from vya_backupd.model.event import Event
@@ -104,6 +105,7 @@ class VerifyHandler:
             source = wanted if isinstance(wanted, Source) else await source_of(self._site, wanted)
             with in_use(self._site, source):
                 result = await verify_source(self._site, work, source, where)
+                faults.point("verify.read")
                 await self._grow_proof(work, source)
             record |= {"ok": True, "bytes": result.size, "raw_bytes": result.raw_size, "members": result.members}
             failure = None
@@ -122,6 +124,7 @@ class VerifyHandler:
             proof = manifest.proof if manifest.proof is Proof.DRILLED else Proof.VERIFIED
             grown = replace(manifest, proof=proof, verified_at=now)
             stored = await asyncio.to_thread(site.store.rewrite_manifest, source.stored, grown)
+            faults.point("verify.proven")
             facts = manifest.facts
             event = Event(
                 "backup.verified",

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from typing import Protocol
 
+from vya_backupd import faults
 from vya_backupd.errors import VyaError
 from vya_backupd.pipeline.board import Board, Taken
 from vya_backupd.pipeline.stop import Stop, run_in_thread
@@ -102,6 +103,7 @@ def _work(session: LaneSession, board: Board) -> None:
         if taken is None and not begun:
             return
         if taken is not None:
+            faults.point("restore.lane")
             _send(session, taken.job.texts())
             begun.append(taken)
         if taken is None or len(begun) > 1 or not taken.batch.quick:
