@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated, Any
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -108,7 +108,7 @@ def _with_shared_options(
     def run(**values: Any) -> int:
         chosen = {name: values.pop(name) for name, _, _ in shared}
         session = _session(values.pop("context"), chosen)
-        return function(session, **values) or 0
+        return function(session, **_folded(own, values)) or 0
 
     offered: list[tuple[bool, tuple[str, Any, Any]]] = [
         (form, ("output", OutputOption, None)),
@@ -121,11 +121,33 @@ def _with_shared_options(
     run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
             inspect.Parameter("context", keyword, annotation=typer.Context),
-            *(parameter.replace(kind=keyword) for parameter in own),
+            *(single.replace(kind=keyword) for parameter in own for single in _spread(parameter)),
             *(inspect.Parameter(name, keyword, default=value, annotation=kind) for name, kind, value in shared),
         ]
     )
     return run
+
+
+def _spread(parameter: inspect.Parameter) -> list[inspect.Parameter]:
+    """The options that a parameter stands for."""
+    record = parameter.annotation
+    if not is_dataclass(record):
+        return [parameter]
+    hints = get_type_hints(record, include_extras=True)
+    return [
+        inspect.Parameter(field.name, parameter.kind, default=field.default, annotation=hints[field.name])
+        for field in fields(record)
+    ]
+
+
+def _folded(parameters: list[inspect.Parameter], values: dict[str, Any]) -> dict[str, Any]:
+    """The values of single options, put into the records that the function wants."""
+    found: dict[str, Any] = {}
+    for parameter in parameters:
+        given = {single.name: values[single.name] for single in _spread(parameter)}
+        is_record = is_dataclass(parameter.annotation)
+        found[parameter.name] = parameter.annotation(**given) if is_record else given[parameter.name]
+    return found
 
 
 def _session(context: typer.Context, chosen: dict[str, Any]) -> Session:

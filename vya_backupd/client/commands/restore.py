@@ -2,59 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from vya_backupd.client import plan, shown
-from vya_backupd.client.command import command, names
+from vya_backupd.client.command import command
 from vya_backupd.client.commands.backups import list_backups
+from vya_backupd.client.commands.restore_options import (
+    CareOptions,
+    IntoTableOptions,
+    SourceOptions,
+    SpeedOptions,
+    TableOptions,
+    TargetOptions,
+)
 from vya_backupd.client.session import Session
 from vya_backupd.client.transport import PATIENT_SECONDS, ControlClient
 from vya_backupd.client.watch import submit
 from vya_backupd.errors import UsageError
-
-Instance = Annotated[
-    str | None, typer.Option("--instance", "-i", metavar="ID", help="The instance that was backed up.")
-]
-Database = Annotated[
-    str | None, typer.Option("--database", "-d", metavar="NAME", help="The database that was backed up.")
-]
-FilePath = Annotated[
-    str | None,
-    typer.Option(
-        "--file",
-        "-f",
-        metavar="PATH",
-        help="Restore this file: ours, or a dump made by other means: plain, gzip or zstd.",
-    ),
-]
-Moment = Annotated[
-    str | None,
-    typer.Option(
-        "--datetime",
-        metavar="TIME",
-        help="The newest backup taken at or before TIME ('2026-01-09 10:00:00', configured time zone, or with an offset).",
-    ),
-]
-
-
-Tables = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--table",
-        "-t",
-        metavar="NAME",
-        help="This table alone, as NAME or SCHEMA.NAME; several with commas, or repeat the option.",
-    ),
-]
-SchemaOnly = Annotated[bool, typer.Option("--schema-only", help="With --table: without its rows.")]
-DataOnly = Annotated[bool, typer.Option("--data-only", help="With --table: the rows alone.")]
-NoIndexes = Annotated[
-    bool, typer.Option("--no-indexes", help="With --table: without indexes and foreign keys (PostgreSQL: and keys).")
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -78,72 +44,14 @@ def register(app: typer.Typer) -> None:
 
 def restore(
     session: Session,
+    *,
     list_: Annotated[bool, typer.Option("--list", help="List the backups that could be restored.")] = False,
-    instance: Instance = None,
-    database: Database = None,
-    latest: Annotated[bool, typer.Option("--latest", help="The newest backup of the database.")] = False,
-    moment: Moment = None,
-    file: FilePath = None,
-    backup: Annotated[str | None, typer.Option("--backup", metavar="ID", help="The backup with this id.")] = None,
-    target_instance: Annotated[
-        str | None,
-        typer.Option("--target-instance", metavar="ID", help="Where to restore to. [default: the instance itself]"),
-    ] = None,
-    target_database: Annotated[
-        str | None,
-        typer.Option(
-            "--target-database",
-            metavar="NAME",
-            help="Restore under this name, beside the original. [default: the name itself]",
-        ),
-    ] = None,
-    all_: Annotated[bool, typer.Option("--all", help="Every database of the instance, onto an empty server.")] = False,
-    globals_: Annotated[
-        bool,
-        typer.Option(
-            "--globals",
-            help="Users, roles and grants too, before the databases; without --database or --all, they alone.",
-        ),
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the whole file; touch no server.")] = False,
-    interactive: Annotated[bool, typer.Option("--interactive", help="Choose backup and target from lists.")] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a target that is not empty; asks for its name typed back.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: the options say what is meant.")] = False,
-    disconnect: Annotated[
-        bool, typer.Option("--disconnect", help="End the sessions that are connected to the target.")
-    ] = False,
-    enable_events: Annotated[
-        bool,
-        typer.Option(
-            "--enable-events",
-            help="MySQL and MariaDB: let the copy's events run; otherwise they are disabled in a copy.",
-        ),
-    ] = False,
-    sessions: Annotated[
-        int | None,
-        typer.Option(
-            "--sessions", min=1, max=64, metavar="N", help="Sessions that restore one database at the same time."
-        ),
-    ] = None,
-    skip_binlog: Annotated[
-        bool,
-        typer.Option(
-            "--skip-binlog",
-            help="MySQL and MariaDB: keep the rows out of the binary log. Replicas and restores to a moment lack them.",
-        ),
-    ] = False,
-    tables: Tables = None,
-    target_table: Annotated[
-        str | None, typer.Option("--target-table", metavar="NAME", help="Another name for the one --table.")
-    ] = None,
-    schema_only: SchemaOnly = False,
-    data_only: DataOnly = False,
-    no_indexes: NoIndexes = False,
-    append: Annotated[
-        bool, typer.Option("--append", help="With --data-only: into a table that has rows, beside them.")
-    ] = False,
+    source: SourceOptions,
+    target: TargetOptions,
+    care: CareOptions,
+    how: SpeedOptions,
+    table: TableOptions,
+    into: IntoTableOptions,
 ) -> int:
     """Restore a database, a file or a whole server.
 
@@ -158,33 +66,11 @@ def restore(
     --data-only puts the rows into it when it has none.
     """
     if list_:
-        return list_backups(session, instance, database, None)
-    request: dict[str, Any] = {
-        "instance": instance,
-        "database": database,
-        "latest": latest,
-        "datetime": iso(moment),
-        "file": str(Path(file).absolute()) if file else None,
-        "backup_id": backup,
-        "target_instance": target_instance,
-        "target_database": target_database,
-        "all": all_,
-        "globals": globals_,
-        "dry_run": dry_run,
-        "overwrite": overwrite,
-        "confirmed_target": None,
-        "disconnect": disconnect,
-        "enable_events": enable_events,
-        "sessions": sessions,
-        "skip_binlog": skip_binlog,
-        "tables": names(tables),
-        "target_table": target_table,
-        "schema_only": schema_only,
-        "data_only": data_only,
-        "no_indexes": no_indexes,
-        "append": append,
-    }
-    return _run(session, request, interactive=interactive, yes=yes)
+        return list_backups(session, source.instance, source.database, None)
+    request: dict[str, Any] = {}
+    for options in (source, target, care, how, table, into):
+        request |= options.request()
+    return _run(session, request, interactive=care.interactive, yes=care.yes)
 
 
 def _run(session: Session, request: dict[str, Any], *, interactive: bool, yes: bool) -> int:
@@ -265,16 +151,3 @@ def _check_all(request: dict[str, Any], sources: list[str]) -> None:
         )
     if request["database"] or request["target_database"]:
         raise UsageError("--all takes every database under its own name", hint="Leave the database options out.")
-
-
-def iso(text: str | None) -> str | None:
-    """The time as ISO 8601, with an offset only where one was given. Raises UsageError."""
-    if text is None:
-        return None
-    try:
-        return datetime.fromisoformat(text).isoformat()
-    except ValueError as error:
-        raise UsageError(
-            f"not a time: {text!r}",
-            hint="Write it as '2026-01-09 10:00:00', with an offset such as +02:00 where the configured zone is not meant.",
-        ) from error

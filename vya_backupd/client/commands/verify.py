@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from vya_backupd.client.command import command
-from vya_backupd.client.commands.restore import Database, Instance
+from vya_backupd.client.commands.restore_options import Database, Instance
 from vya_backupd.client.session import Session
 from vya_backupd.client.watch import submit
 from vya_backupd.errors import UsageError
