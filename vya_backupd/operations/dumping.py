@@ -32,12 +32,12 @@ from vya_backupd.operations.dump_run import DumpRun
 from vya_backupd.operations.dumping_parallel import dump_database, planned
 from vya_backupd.operations.looking import Dump, InstalledTools, Look, look, refuse_lacking_tables
 from vya_backupd.operations.site import Site
-from vya_backupd.operations.unbroken import to_its_end
 from vya_backupd.operations.work import Work
 from vya_backupd.pipeline.dump import DumpResult, Stream
 from vya_backupd.policy.dump_plan import DumpPlan
 from vya_backupd.policy.naming import Subject
 from vya_backupd.storage import Partial
+from vya_backupd.unbroken import to_its_end
 
 _LAST_WORDS = 5.0
 """Seconds that a tool has to end by itself after its stream was found wanting."""

@@ -14,8 +14,8 @@ from vya_backupd.model.event import Event
 from vya_backupd.operations.claims import claimed
 from vya_backupd.operations.site import Site
 from vya_backupd.operations.sources import backup_by_id
-from vya_backupd.operations.unbroken import to_its_end
 from vya_backupd.policy.retention import is_held
+from vya_backupd.unbroken import to_its_end
 
 
 async def hold(site: Site, backup_id: str, note: str, until: datetime | None, actor: str) -> StoredBackup:

@@ -28,9 +28,9 @@ from vya_backupd.model.operation import OperationKind, Progress, State
 from vya_backupd.operations.claims import claimed
 from vya_backupd.operations.requests import BackupRequest, PruneRequest
 from vya_backupd.operations.site import Site, nearest
-from vya_backupd.operations.unbroken import to_its_end
 from vya_backupd.operations.work import Work
 from vya_backupd.policy.retention import LAST_SUCCESS, SINCE, Rules, Terms, Verdict, decide, is_held
+from vya_backupd.unbroken import to_its_end
 
 PERIOD = timedelta(days=1)
 """How often the rules are applied to everything, besides after each backup."""

@@ -7,10 +7,9 @@ import contextlib
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import TypeVar
 
 from vya_backupd.errors import BusyError, ConfigError, StorageError
 from vya_backupd.model.backup import Manifest, StoredBackup
@@ -31,6 +30,7 @@ from vya_backupd.storage.partials import TempFolder
 from vya_backupd.storage.placing import Placement
 from vya_backupd.storage.proving import prove, refuse_nesting, sweep_probes
 from vya_backupd.storage.publishing import Publisher, Underway
+from vya_backupd.unbroken import to_its_end
 
 
 def _no_step(_: str) -> None:
@@ -116,7 +116,7 @@ class LocalStore:
 
     async def publish(self, partial: Partial, relative_path: str, manifest: Manifest) -> StoredBackup:
         """See ``Store``. A cancelled caller still waits until the steps are over: no thread publishes behind its back."""
-        return await _to_its_end(lambda: self._publish(partial, relative_path, manifest))
+        return await to_its_end(asyncio.to_thread(self._publish, partial, relative_path, manifest))
 
     def _publish(self, partial: Partial, relative_path: str, manifest: Manifest) -> StoredBackup:
         self.recognise()
@@ -298,18 +298,3 @@ class LocalStore:
                 yield folder
         except FileNotFoundError as error:
             raise gone(self.base_path / relative_path) from error
-
-
-_T = TypeVar("_T")
-
-
-async def _to_its_end(work: Callable[[], _T]) -> _T:
-    running = asyncio.ensure_future(asyncio.to_thread(work))
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        while not running.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([running])
-        running.exception()  # the cancellation is what the caller hears of; this one counts as heard, too
-        raise

@@ -1,4 +1,4 @@
-"""Work that is not left half-way: a change of the store and its record in the catalog belong together."""
+"""Work that is not left half-way: what is done to files and what is written down of it belong together."""
 
 from __future__ import annotations
 
