@@ -158,11 +158,11 @@ def _document(content: bytes, path: Path) -> dict[str, Any]:
 
     try:
         document = json.loads(content.decode("utf-8-sig"), object_pairs_hook=group)
-    except (UnicodeDecodeError, RecursionError):
-        raise ConfigError(f"{path} is not JSON text in UTF-8", code="invalid_credentials") from None
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise ConfigError(f"{path} is not JSON: {where}: {error.msg}", code="invalid_credentials") from None
+    except (ValueError, RecursionError):  # no UTF-8, a number of thousands of digits, brackets without end
+        raise ConfigError(f"{path} is not JSON text in UTF-8", code="invalid_credentials") from None
     if not isinstance(document, dict):
         raise ConfigError(f"{path} must hold a JSON object", code="invalid_credentials")
     if doubles:

@@ -11,6 +11,7 @@ from enum import StrEnum
 EVERY_INSTANCE = "*"
 """Stands for all instances together."""
 SMALLEST_RATE = 1024
+_LARGEST_RATE = 1 << 62
 """Bytes per second below which no limit goes: a connection that gets less is soon given up by its server."""
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
@@ -54,15 +55,15 @@ def parse_rate(text: str) -> int:
     """Bytes per second: ``500000``, ``500k``, ``20MB``, ``16MiB/s``.
 
     Raises:
-        ValueError: it is none of these, or too little.
+        ValueError: it is none of these, too little, or beyond all measure.
     """
     found = _RATE.fullmatch(text.strip())
     if found is None:
         raise ValueError("must be bytes per second, such as 20MB, 500k or 16MiB")
-    rate = int(float(found[1]) * _UNITS[(found[2] or "").lower()])
-    if rate < SMALLEST_RATE:
-        raise ValueError(f"must be at least {SMALLEST_RATE} bytes per second")
-    return rate
+    rate = float(found[1]) * _UNITS[(found[2] or "").lower()]
+    if not SMALLEST_RATE <= rate <= _LARGEST_RATE:
+        raise ValueError(f"must be at least {SMALLEST_RATE} bytes per second, and no more than any machine moves")
+    return int(rate)
 
 
 def judge(configured: int | None, slowed: int | None, override: Override | None, now: datetime) -> Verdict:
