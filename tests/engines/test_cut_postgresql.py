@@ -57,6 +57,13 @@ def test_settings_between_entries_hold_for_those_behind_them() -> None:
     assert second.alone.startswith(b"SET default_table_access_method = heap;\nSET default_tablespace = b;\n--\n")
 
 
+def test_a_heading_within_a_statement_is_a_comment_of_it() -> None:
+    first = b"CREATE FUNCTION f() RETURNS int AS 'x'\n" + _heading() + b"LANGUAGE sql;"
+    entries = cut_entries(_heading() + first + b"\n\n" + _heading() + b"SELECT 2;\n", PLAIN)
+    assert [entry.statements for entry in entries] == [(first,), (b"SELECT 2;",)]
+    assert [entry.text for entry in entries] == [_heading() + first + b"\n", _heading() + b"SELECT 2;\n"]
+
+
 def test_settings_behind_rows() -> None:
     rows = b"COPY t (a) FROM stdin;\nSET default_tablespace = no;\n\\.\n\n\nSET default_tablespace = yes;\n\n"
     assert settings_behind(rows[:-1] + b"';\n\n") == []

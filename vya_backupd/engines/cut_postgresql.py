@@ -11,6 +11,7 @@ entry that is not understood is ``OTHER``: whoever changes the order of entries 
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import re
 from collections.abc import Iterator
@@ -77,7 +78,7 @@ class Dialect:
 
 def statements(text: bytes, dialect: Dialect) -> Iterator[tuple[int, int]]:
     """Where each statement of the text begins and ends; comments and white space before it left out."""
-    splitter = _Splitter()
+    splitter = Splitter()
     for at, end, kind in _spans(text, dialect):
         if kind is Kind.CODE:
             yield from splitter.code(text, at, end)
@@ -91,9 +92,10 @@ def cut_entries(text: bytes, dialect: Dialect, settings: tuple[bytes, ...] = ())
 
     What stands before the first heading is an entry by itself, without a heading.
     """
+    found_all = list(statements(text, dialect))
     places = [at for at, _, kind in _spans(text, dialect) if kind is Kind.COMMENT and _is_heading(text, at)]
-    edges = [0, *places, len(text)]
-    inside = statements(text, dialect)
+    edges = [0, *_between(found_all, places), len(text)]
+    inside = iter(found_all)
     found = next(inside, None)
     entries = []
     for start, end in itertools.pairwise(edges):
@@ -106,6 +108,15 @@ def cut_entries(text: bytes, dialect: Dialect, settings: tuple[bytes, ...] = ())
             entries.append(entry)
         settings = in_force(settings, [text[a:b] for a, b in own])
     return entries
+
+
+def _between(spans: list[tuple[int, int]], places: list[int]) -> Iterator[int]:
+    """Those places that are in no statement: a heading within one is a comment of it, and no text belongs to two."""
+    begins = [begun for begun, _ in spans]
+    for at in places:
+        before = bisect.bisect_right(begins, at) - 1
+        if before < 0 or spans[before][1] <= at:
+            yield at
 
 
 def in_force(settings: tuple[bytes, ...], after: list[bytes]) -> tuple[bytes, ...]:
@@ -144,34 +155,42 @@ def _spans(text: bytes, dialect: Dialect) -> Iterator[tuple[int, int, Kind]]:
         at = end
 
 
-class _Splitter:
-    """Where statements end, as psql sees it."""
+class Splitter:
+    """Where statements end, as psql sees it. ``start``: where the one that has begun does; -1 when none has."""
 
     def __init__(self) -> None:
-        self._start = -1
+        self.start = -1
         self._parentheses = 0
         self._blocks = 0
         self._is_routine: bool | None = None
 
     def begin(self, at: int) -> None:
         """Something other than white space stands here."""
-        if self._start < 0:
-            self._start = at
+        if self.start < 0:
+            self.start = at
 
     def code(self, text: bytes, at: int, end: int) -> Iterator[tuple[int, int]]:
         """Take code."""
         for token in _TOKEN.finditer(text, at, end):
-            if self._start < 0 and token.group() == b";":
+            if self.start < 0 and token.group() == b";":
                 continue
             self.begin(token.start())
             if self._takes(text, token.group()):
-                yield self._start, token.end()
+                begun = self.start
                 self._reset()
+                yield begun, token.end()
 
     def rest(self, end: int) -> Iterator[tuple[int, int]]:
         """What has begun and does not end."""
-        if self._start >= 0:
-            yield self._start, end
+        if self.start >= 0:
+            yield self.start, end
+
+    def move(self, text: bytes, by: int) -> None:
+        """The text loses so many bytes at its beginning, perhaps those of the statement that has begun."""
+        if self.start >= 0:
+            if self._is_routine is None:
+                self._is_routine = _ROUTINE.match(text, self.start) is not None
+            self.start = max(0, self.start - by)
 
     def _takes(self, text: bytes, token: bytes) -> bool:
         """Take a token; whether it ends the statement."""
@@ -188,7 +207,7 @@ class _Splitter:
     def _word(self, text: bytes, word: bytes) -> None:
         """Blocks count in the definition of a routine only; CASE ends with END as well."""
         if self._is_routine is None:
-            self._is_routine = _ROUTINE.match(text, self._start) is not None
+            self._is_routine = _ROUTINE.match(text, self.start) is not None
         if not self._is_routine:
             return
         if word == b"begin" or (word == b"case" and self._blocks):
@@ -197,7 +216,7 @@ class _Splitter:
             self._blocks = max(0, self._blocks - 1)
 
     def _reset(self) -> None:
-        self._start, self._parentheses, self._blocks, self._is_routine = -1, 0, 0, None
+        self.start, self._parentheses, self._blocks, self._is_routine = -1, 0, 0, None
 
 
 def _entry(
