@@ -22,7 +22,8 @@ from vya_backupd.engines.scan_encoding import python_codec
 from vya_backupd.engines.scan_lexer import Kind, PostgresqlLexer
 
 _HEADING = re.compile(rb"--\n-- (?:Data for |Statistics for )?Name: [^\n]*\n--\n\n*")
-_TOKEN = re.compile(rb"[();]|[A-Za-z_\x80-\xff][\w$\x80-\xff]*")
+_TOKEN = re.compile(rb"[();]|(?<![\w$\x80-\xff])(?:begin|case|end)(?![\w$\x80-\xff])", re.IGNORECASE)
+_VISIBLE = re.compile(rb"[^\s;]")
 _ROUTINE = re.compile(rb"\s*CREATE\s+(?:OR\s+REPLACE\s+)?(?:FUNCTION|PROCEDURE)\b", re.IGNORECASE)
 _SETTING = re.compile(rb"SET (\w+) = ")
 _SETTINGS_LAST = re.compile(rb"(?:(?<=\n)SET \w+ = [^\n]*;\n+)+\Z")
@@ -171,14 +172,20 @@ class Splitter:
 
     def code(self, text: bytes, at: int, end: int) -> Iterator[tuple[int, int]]:
         """Take code."""
-        for token in _TOKEN.finditer(text, at, end):
-            if self.start < 0 and token.group() == b";":
-                continue
-            self.begin(token.start())
+        while True:
+            if self.start < 0:
+                first = _VISIBLE.search(text, at, end)
+                if first is None:
+                    return
+                self.start = at = first.start()
+            token = _TOKEN.search(text, at, end)
+            if token is None:
+                return
+            at = token.end()
             if self._takes(text, token.group()):
                 begun = self.start
                 self._reset()
-                yield begun, token.end()
+                yield begun, at
 
     def rest(self, end: int) -> Iterator[tuple[int, int]]:
         """What has begun and does not end."""
@@ -200,7 +207,7 @@ class Splitter:
             self._parentheses = max(0, self._parentheses - 1)
         elif token == b";":
             return not self._parentheses and not self._blocks
-        elif not self._parentheses and token.lower() in (b"begin", b"case", b"end"):
+        elif not self._parentheses:
             self._word(text, token.lower())
         return False
 
