@@ -68,8 +68,8 @@ _last_read = ""
 def arm(text: str) -> None:
     """Arm the points of a ``POINT=ACTION`` list.
 
-    Actions: ``kill`` (SIGKILL ourselves), ``hang``, ``fail``, ``note`` (only with ``@FILE``: the name is appended to
-    ``FILE.passed``). ``ACTION@N`` acts when the point is passed for the N-th time only, for points that work passes
+    Actions: ``kill`` (SIGKILL ourselves), ``hang``, ``fail``, ``note`` (nothing else; with ``@FILE`` both of these append
+    the point's name to ``FILE.passed``). ``ACTION@N`` acts when the point is passed for the N-th time only, for points that work passes
     repeatedly. ``@FILE`` takes the list from a file that is read again at each point, so that a test changes it under
     way; with other text in it, passes are counted anew. A point that hangs writes its name to ``FILE.hangs``, and goes
     on when the file no longer names it.
@@ -124,7 +124,7 @@ def point(name: str) -> None:
     for source in _sources:
         if action == "hang":
             source.with_name(f"{source.name}.hangs").write_text(name)
-        if action == "note":
+        if action in {"fail", "note"}:
             with source.with_name(f"{source.name}.passed").open("a") as passed:
                 passed.write(f"{name}\n")
     while action == "hang":
