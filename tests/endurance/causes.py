@@ -19,7 +19,7 @@ from tests.observe.peers import HttpPeer, MailPeer
 from vya_backupd.testing.product import Product
 from vya_backupd.testing.servers import PrivateServer
 
-LEAP = timedelta(days=2)
+LEAP = timedelta(days=6)
 """By how much the clock leaps ahead. So weeks pass in an hour: retention has days to count, and history grows old."""
 
 

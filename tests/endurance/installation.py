@@ -104,13 +104,14 @@ def _config(mail: MailPeer, http: HttpPeer) -> dict[str, Any]:
             "retry_wait": "1s",
             "parallel_per_database": 1,
             "parallel_piece_size": 1 << 19,
-            "max_age": "4d",
+            "max_age": "10d",
         },
         "storage": {"retention": {"cleanup_enabled": True}},
         "scheduling": {"enabled": True, "interval_minutes": 1, "jitter": "45s"},
         "catalog": {"history": {"keep_operations": 60}},
         "notifications": {
             "retry_wait": "1s",
+            "give_up_after": "60d",  # a leap of the clock makes every message old
             "email": {
                 "enabled": True,
                 "smtp_host": "127.0.0.1",
