@@ -29,6 +29,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.provoked import Provoked
 from vya_backupd.testing.discover import find_servers, missing_servers
 from vya_backupd.testing.peers import missing_peers
 from vya_backupd.testing.servers import PrivateServer, ServerSpec
@@ -157,8 +158,10 @@ def closed_port() -> Iterator[int]:
         yield int(holder.getsockname()[1])
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Let Ctrl-C mean something to the programs under test, also where a shell started us in the background."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Provoked(config), "provoked")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
