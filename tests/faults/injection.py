@@ -112,6 +112,8 @@ class Signal(Injection):
             yield lambda run: self._strike(run, stopped)
         finally:
             _send(stopped, signal.SIGCONT)
+        if self.number is signal.SIGTERM and self.whom is _daemon:
+            until(lambda: not bench.is_up, PATIENCE, "the daemon does not stop")
 
     def _strike(self, run: Run, stopped: list[int]) -> bool:
         struck = self.whom(run)
@@ -191,6 +193,11 @@ def _names(wanted: Callable[[Work], bool] = lambda _: True) -> frozenset[str]:
     return frozenset(name for name, work in WORKS.items() if wanted(work))
 
 
+_BESIDE_TOOLS = frozenset(
+    {"backup.probed", "backup.session", "backup.globals", "backup.dumping", "restore.verified", "restore.lending"}
+    | {"restore.created", "restore.lane"}
+)
+"""Points at which a program of the vendor runs, or is about to."""
 _ALL = _names()
 _WITH_TOOL = _names(lambda work: work.uses_tool)
 _WITH_SERVER = _names(lambda work: work.uses_server)
@@ -202,9 +209,9 @@ INJECTIONS: list[Injection] = [
     Signal(name="kill the daemon", number=signal.SIGKILL, whom=_daemon, works=_ALL, weight=2.0),
     Signal(name="stop the daemon", number=signal.SIGTERM, whom=_daemon, works=_ALL - {"start"}),
     Signal(name="hold the daemon", number=signal.SIGSTOP, whom=_daemon, works=_ALL, seconds=0.2),
-    Signal(name="kill a tool", number=signal.SIGKILL, whom=_tool, works=_WITH_TOOL, weight=2.0),
-    Signal(name="end a tool", number=signal.SIGTERM, whom=_tool, works=_WITH_TOOL),
-    Signal(name="hold a tool", number=signal.SIGSTOP, whom=_tool, works=_WITH_TOOL, seconds=0.2),
+    Signal(name="kill a tool", points=_BESIDE_TOOLS, number=signal.SIGKILL, whom=_tool, works=_WITH_TOOL, weight=2.0),
+    Signal(name="end a tool", points=_BESIDE_TOOLS, number=signal.SIGTERM, whom=_tool, works=_WITH_TOOL),
+    Signal(name="hold a tool", points=_BESIDE_TOOLS, number=signal.SIGSTOP, whom=_tool, works=_WITH_TOOL, seconds=0.2),
     Signal(
         name="hold a tool for good",
         number=signal.SIGSTOP,

@@ -37,7 +37,8 @@ class Work:
     points: Mapping[str, int]
     only: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     prepare: Callable[[Bench, Random], None] = lambda _bench, _random: None
-    target: Callable[[Bench], None] = lambda _: None
+    target: Callable[[Bench], bool] | None = None
+    """Whether its target is what it was to become; False: it is what it was before. Anything else raises."""
     tidy: Callable[[Bench], None] = lambda _: None
     uses_tool: bool = False
     """Whether programs of the vendor work for it."""
@@ -116,31 +117,29 @@ def _restore(source: str, target: str, sessions: int, **more: Any) -> Callable[[
 _OVER: dict[str, Any] = {"overwrite": True, "confirmed_target": VICTIM, "disconnect": True}
 
 
-def _new_or_absent(source: str) -> Callable[[Bench], None]:
+def _new_or_absent(source: str) -> Callable[[Bench], bool]:
     """A restore onto a free name leaves nothing, or all."""
 
-    def look(bench: Bench) -> None:
-        if FRESH in bench.databases():
-            bench.content(source).generation(FRESH)
+    def look(bench: Bench) -> bool:
+        return FRESH in bench.databases() and bench.content(source).generation(FRESH) > 0
 
     return look
 
 
-def _new_or_original(source: str) -> Callable[[Bench], None]:
+def _new_or_original(source: str) -> Callable[[Bench], bool]:
     """A restore over a database leaves the original untouched, or the new one whole."""
 
-    def look(bench: Bench) -> None:
+    def look(bench: Bench) -> bool:
         assert VICTIM in bench.databases(), "the database that was to be replaced is gone"
-        if not bench.is_original():
-            bench.content(source).generation(VICTIM)
+        return not bench.is_original() and bench.content(source).generation(VICTIM) > 0
 
     return look
 
 
-def _original_and_bulk(bench: Bench) -> None:
+def _original_and_bulk(bench: Bench) -> bool:
     """A restore of one table leaves all others as they were, and that one whole or absent."""
     assert bench.is_original(), "tables that were not restored have changed"
-    bench.content(WIDE).has_bulk(VICTIM)
+    return bench.content(WIDE).has_bulk(VICTIM)
 
 
 def _drop_fresh(bench: Bench) -> None:
