@@ -25,6 +25,7 @@ from vya_backupd.observe.log import LogSettings, configure_logging
 from vya_backupd.observe.redaction import register_secret
 from vya_backupd.operations import limits
 from vya_backupd.operations.site import Settings, Site
+from vya_backupd.pipeline.files import read_companion
 from vya_backupd.pipeline.pool import new_pool
 from vya_backupd.policy.naming import Naming, data_suffixes
 from vya_backupd.probe import Probe
@@ -117,7 +118,7 @@ def store_of(config: Config) -> LocalStore:
 
 
 def _decode_manifest(path: Path) -> Manifest:
-    return manifests.decode_manifest(path.read_bytes())
+    return manifests.decode_manifest(read_companion(path, manifests.LARGEST))
 
 
 def naming_of(config: Config) -> Naming:

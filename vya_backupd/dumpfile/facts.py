@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
-from datetime import datetime
 from typing import Any
 
+from vya_backupd.dumpfile.reading import WRONG, moment, natural, record_of, text
 from vya_backupd.errors import IntegrityError
 from vya_backupd.model.backup import BackupFacts, BackupType
 from vya_backupd.model.file_codec import FileCodec
@@ -35,25 +35,25 @@ def facts_from_json(record: dict[str, Any]) -> BackupFacts:
     """
     try:
         return BackupFacts(
-            id=str(record["id"]),
-            instance=str(record["instance"]),
-            database=str(record["database"]),
+            id=text(record["id"]),
+            instance=text(record["instance"]),
+            database=text(record["database"]),
             engine=EngineKind(record["engine"]),
             type=BackupType(record["type"]),
-            hostname=str(record["hostname"]),
-            started_at=datetime.fromisoformat(record["started_at"]),
-            taken_at=datetime.fromisoformat(record["taken_at"]),
-            server_version=str(record["server_version"]),
-            tool=str(record["tool"]),
-            compression_level=int(record["compression_level"]),
+            hostname=text(record["hostname"]),
+            started_at=moment(record["started_at"]),
+            taken_at=moment(record["taken_at"]),
+            server_version=text(record["server_version"]),
+            tool=text(record["tool"]),
+            compression_level=natural(record["compression_level"]),
             properties={str(key): str(value) for key, value in record["properties"].items()},
             database_sql=tuple(str(statement) for statement in record["database_sql"]),
-            product_version=str(record["product_version"]),
-            run=str(record.get("run", "")),
-            streams=int(record.get("streams", 1)),
+            product_version=text(record["product_version"]),
+            run=text(record.get("run", "")),
+            streams=natural(record.get("streams", 1)),
             codec=FileCodec(record.get("codec", FileCodec.GZIP)),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except WRONG as error:
         raise IntegrityError(f"the backup's facts cannot be read: {error!r}") from error
 
 
@@ -70,9 +70,9 @@ def decode_facts(payload: bytes) -> tuple[BackupFacts, str]:
         IntegrityError: it is not the JSON of facts.
     """
     try:
-        record = json.loads(payload)
+        record = record_of(payload)
     except ValueError as error:
         raise IntegrityError(f"the backup's facts are not JSON: {error}") from error
-    if not isinstance(record, dict) or record.get("checksum_algorithm") not in ALGORITHMS:
+    if record.get("checksum_algorithm") not in ALGORITHMS:
         raise IntegrityError("the backup's facts name no hash algorithm that is known")
     return facts_from_json(record), str(record["checksum_algorithm"])

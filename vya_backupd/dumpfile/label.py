@@ -33,10 +33,15 @@ LABEL_SIZE = _MARK_SIZE + _LABEL.size + _CRC_SIZE
 """Bytes of a label without further subfields."""
 PAYLOAD_LIMIT = 60_000
 """Bytes of JSON that one member carries: the extra field of a gzip header ends at 65,535."""
+LARGEST_PAYLOAD = 1 << 25
+"""Bytes of JSON that all members of the facts, or of the seal, may carry together."""
 _NAME_LIMIT = 12_000
 """Characters; four bytes each at most."""
-LARGEST_SEGMENT = 1 << 30
-"""Bytes of dump in one member."""
+LARGEST_SEGMENT = 1 << 26
+"""Bytes of dump in one member, many times what a scanner puts into one: a reader makes room for no more than that,
+whatever a label says."""
+_SLACK = 4096
+"""Bytes that compressing may add to a text, beside a sixteenth of it: the worst of the compressors stays far below."""
 
 _CONTINUES, _CONTINUED, _ROWS_KNOWN = 1, 2, 4
 
@@ -123,6 +128,7 @@ def decode_header(header: bytes, prefix_size: int) -> MemberHeader:
     )
     if version != FORMAT_VERSION:
         raise IntegrityError(f"format version {version} is unknown", hint="Use the release that wrote this file.")
+    _refuse_impossible(len(header), raw_size, member_size)
     found = dict(_split(header[crc_at + _CRC_SIZE :]))
     name = found.get(b"VN")
     try:
@@ -144,6 +150,13 @@ def decode_header(header: bytes, prefix_size: int) -> MemberHeader:
         None if name is None else name.decode("utf-8", "surrogateescape"),
         found.get(b"VF", b"") or found.get(b"VS", b""),
     )
+
+
+def _refuse_impossible(header_size: int, raw_size: int, member_size: int) -> None:
+    """Sizes that no writer of ours gives: a reader would hop on one spot for ever, or make room for a bomb."""
+    most = header_size + raw_size + (raw_size >> 4) + _SLACK
+    if raw_size > LARGEST_SEGMENT or not header_size <= member_size <= most:
+        raise IntegrityError(f"the label says {raw_size} bytes of dump in a member of {member_size}, which cannot be")
 
 
 def clip_name(name: str) -> str:

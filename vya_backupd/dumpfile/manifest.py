@@ -14,11 +14,15 @@ from datetime import datetime
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
-from vya_backupd.dumpfile.facts import facts_from_json, facts_to_json
+from vya_backupd.dumpfile.facts import ALGORITHMS, facts_from_json, facts_to_json
+from vya_backupd.dumpfile.reading import WRONG, moment, natural, seconds, text
+from vya_backupd.dumpfile.seal import schema_info_of
 from vya_backupd.errors import IntegrityError
-from vya_backupd.model.backup import Extent, Hold, Manifest, Proof, SchemaInfo, Section
+from vya_backupd.model.backup import Extent, Hold, Manifest, Proof, Section
 
 MANIFEST_VERSION = "2.0.0"
+LARGEST = 1 << 28
+"""Bytes of a manifest that anybody reads: some millions of extents."""
 _DIGEST = "manifest_digest"
 _HINT = "`vyactl catalog rebuild` makes a new manifest from the backup file."
 
@@ -87,7 +91,7 @@ def manifest_from_fields(record: dict[str, Any]) -> Manifest:
         return _read(record)
     except IntegrityError as error:
         raise _damaged(error.message) from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except WRONG as error:
         raise _damaged(repr(error)) from error
 
 
@@ -105,7 +109,7 @@ def decode_manifest(data: bytes) -> Manifest:
     try:
         record = json.loads(data)
         is_ours = isinstance(record, dict) and _layout(record) == data
-    except (ValueError, RecursionError) as error:
+    except WRONG as error:
         raise _damaged(f"it is not JSON: {error}") from error
     if not is_ours:
         raise _damaged("its bytes are not those that were written")
@@ -158,35 +162,36 @@ def _digest(record: dict[str, Any]) -> str:
     rest = {key: value for key, value in record.items() if key != _DIGEST}
     try:
         return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode("ascii")).hexdigest()
-    except (TypeError, ValueError, RecursionError):
+    except WRONG:
         return ""
 
 
 def _read(record: dict[str, Any]) -> Manifest:
     file_info = record["file_info"]
-    schema = record["schema_info"]
     return Manifest(
         facts=facts_from_json(record["facts"]),
-        filename=str(file_info["filename"]),
-        size_bytes=int(file_info["size_bytes"]),
-        raw_size_bytes=int(record["raw_size_bytes"]),
-        members=int(record["members"]),
-        checksum_algorithm=str(file_info["checksum_algorithm"]),
-        checksum=str(file_info["checksum"]),
-        duration_seconds=float(record["backup_info"]["duration_seconds"]),
-        finished_at=datetime.fromisoformat(record["finished_at"]),
-        schema_info=SchemaInfo(
-            int(schema["tables_count"]),
-            int(schema["views_count"]),
-            int(schema["procedures_count"]),
-            schema["schema_hash"],
-        ),
+        filename=text(file_info["filename"]),
+        size_bytes=natural(file_info["size_bytes"]),
+        raw_size_bytes=natural(record["raw_size_bytes"]),
+        members=natural(record["members"]),
+        checksum_algorithm=_algorithm(file_info["checksum_algorithm"]),
+        checksum=text(file_info["checksum"]),
+        duration_seconds=seconds(record["backup_info"]["duration_seconds"]),
+        finished_at=moment(record["finished_at"]),
+        schema_info=schema_info_of(record["schema_info"]),
         extents=tuple(_extent_from_json(extent) for extent in record["extents"]),
         warnings=tuple(str(warning) for warning in record["warnings"]),
         proof=Proof(record["proof"]),
         verified_at=_moment(record["verified_at"]),
         hold=_hold_from_json(record["hold"]),
     )
+
+
+def _algorithm(name: Any) -> str:
+    """It becomes the ending of a file's name, so it is one of those that are known."""
+    if name not in ALGORITHMS:
+        raise ValueError(f"{name!r} is no hash that is known")
+    return str(name)
 
 
 def _extent_to_json(extent: Extent) -> dict[str, Any]:
@@ -205,11 +210,11 @@ def _extent_from_json(record: dict[str, Any]) -> Extent:
     return Extent(
         section=Section[str(record["section"]).upper()],
         name=str(record["name"]),
-        offset=int(record["offset"]),
-        size=int(record["size"]),
-        raw_size=int(record["raw_size"]),
-        rows=None if record["rows"] is None else int(record["rows"]),
-        segments=int(record["segments"]),
+        offset=natural(record["offset"]),
+        size=natural(record["size"]),
+        raw_size=natural(record["raw_size"]),
+        rows=None if record["rows"] is None else natural(record["rows"]),
+        segments=natural(record["segments"]),
     )
 
 
@@ -222,16 +227,15 @@ def _hold_to_json(hold: Hold | None) -> dict[str, Any] | None:
 def _hold_from_json(record: dict[str, Any] | None) -> Hold | None:
     if record is None:
         return None
-    at = datetime.fromisoformat(record["at"])
-    return Hold(str(record["note"]), str(record["by"]), at, _moment(record["until"]))
+    return Hold(text(record["note"]), text(record["by"]), moment(record["at"]), _moment(record["until"]))
 
 
-def _time(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()
+def _time(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()
 
 
-def _moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
+def _moment(value: str | None) -> datetime | None:
+    return None if value is None else moment(value)
 
 
 def _damaged(what: str) -> IntegrityError:

@@ -16,6 +16,7 @@ from vya_backupd.dumpfile.facts import decode_facts
 from vya_backupd.dumpfile.framing import BodyError, Framing
 from vya_backupd.dumpfile.seal import Seal, decode_seal
 from vya_backupd.dumpfile.segment import (
+    LARGEST_PAYLOAD,
     SMALLEST_HEADER,
     Label,
     MemberHeader,
@@ -67,8 +68,7 @@ class Walk:
         self.framing: Framing | None = None
         self.seal: Seal | None = None
         self.extents = ExtentBuilder()
-        self._payload = b""
-        self._names: list[str] = []
+        self._payload = bytearray()
         self._labels = hashlib.sha256()
         self._before_seal = (0, 0, "")
 
@@ -143,9 +143,11 @@ class Walk:
         if label.kind is MemberKind.SEAL and not label.continued:
             self._before_seal = (self.members, self.size, self._labels.hexdigest())
         self._payload += parsed.payload
+        if len(self._payload) > LARGEST_PAYLOAD:
+            raise IntegrityError(f"facts or seal are larger than {LARGEST_PAYLOAD >> 20} MiB")
         if label.continues:
             return
-        payload, self._payload = self._payload, b""
+        payload, self._payload = bytes(self._payload), bytearray()
         if label.kind is MemberKind.FACTS:
             self.facts, self.algorithm = decode_facts(payload)
             if self.framing is None or self.facts.codec is not self.framing.codec:

@@ -7,7 +7,9 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from typing import Any
 
+from vya_backupd.dumpfile.reading import WRONG, moment, natural, record_of, seconds, text
 from vya_backupd.errors import IntegrityError
 from vya_backupd.model.backup import SchemaInfo
 
@@ -53,6 +55,17 @@ def tables_digest(tables: Iterable[str]) -> str:
     return hashlib.sha256(b"".join(name + b"\0" for name in names)).hexdigest()
 
 
+def schema_info_of(record: dict[str, Any]) -> SchemaInfo:
+    """Counts and digest of a record; WRONG where it is none."""
+    digest = record["schema_hash"]
+    return SchemaInfo(
+        natural(record["tables_count"]),
+        natural(record["views_count"]),
+        natural(record["procedures_count"]),
+        None if digest is None else text(digest),
+    )
+
+
 def encode_seal(seal: Seal) -> bytes:
     """The seal as compact JSON in ASCII."""
     record = asdict(seal)
@@ -67,23 +80,22 @@ def decode_seal(payload: bytes) -> Seal:
         IntegrityError: it is not the JSON of a seal.
     """
     try:
-        record = json.loads(payload)
-        info = record["schema_info"]
+        record = record_of(payload)
         return Seal(
-            members=int(record["members"]),
-            objects=int(record["objects"]),
-            raw_bytes=int(record["raw_bytes"]),
-            file_bytes=int(record["file_bytes"]),
-            rows=None if record["rows"] is None else int(record["rows"]),
-            tables=int(record["tables"]),
+            members=natural(record["members"]),
+            objects=natural(record["objects"]),
+            raw_bytes=natural(record["raw_bytes"]),
+            file_bytes=natural(record["file_bytes"]),
+            rows=None if record["rows"] is None else natural(record["rows"]),
+            tables=natural(record["tables"]),
             tables_sha256=str(record["tables_sha256"]),
             labels_sha256=str(record["labels_sha256"]),
             algorithm=str(record["algorithm"]),
             digest=str(record["digest"]),
-            finished_at=datetime.fromisoformat(record["finished_at"]),
-            duration_seconds=float(record["duration_seconds"]),
-            schema_info=SchemaInfo(**info),
+            finished_at=moment(record["finished_at"]),
+            duration_seconds=seconds(record["duration_seconds"]),
+            schema_info=schema_info_of(record["schema_info"]),
             warnings=tuple(str(warning) for warning in record["warnings"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except WRONG as error:
         raise IntegrityError(f"the file's seal cannot be read: {error!r}") from error

@@ -15,6 +15,7 @@ from vya_backupd.dumpfile.framing_gzip import GzipFraming
 from vya_backupd.dumpfile.framing_zstd import ZstdFraming
 from vya_backupd.dumpfile.label import (
     FORMAT_VERSION,
+    LARGEST_PAYLOAD,
     LARGEST_SEGMENT,
     PAYLOAD_LIMIT,
     Label,
@@ -29,6 +30,7 @@ from vya_backupd.model.file_codec import FileCodec
 __all__ = [
     "FORMAT_VERSION",
     "FRAMINGS",
+    "LARGEST_PAYLOAD",
     "LARGEST_SEGMENT",
     "PAYLOAD_LIMIT",
     "SMALLEST_HEADER",

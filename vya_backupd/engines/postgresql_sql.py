@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vya_backupd.engines.swap import SwapPlan, SwapStep
+from vya_backupd.errors import UsageError
 from vya_backupd.model.instance import ServerFacts
 
 MAINTENANCE = "postgres"
 """The database to be connected to while others are created and renamed."""
 
+_PROVIDERS = frozenset({"libc", "icu", "builtin"})
 _FIRST_USER_OID = 16384
 """Objects below this number came with the server (FirstNormalObjectId, src/include/access/transam.h)."""
 
@@ -50,6 +52,8 @@ def _provider(properties: Mapping[str, str], major: int) -> list[str]:
     provider = properties.get("locale_provider", "")
     if not provider or major < 15:
         return []
+    if provider not in _PROVIDERS:  # it stands in no quotes, and the file may be anybody's
+        raise UsageError(f"{provider!r} is no locale provider that is known")
     clauses = [f"LOCALE_PROVIDER = {provider}"]
     locale_clause = {"icu": "ICU_LOCALE", "builtin": "BUILTIN_LOCALE"}.get(provider)
     if locale_clause and properties.get("locale"):

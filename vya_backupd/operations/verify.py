@@ -31,9 +31,12 @@ from vya_backupd.operations.sources import (
     source_of_file,
 )
 from vya_backupd.operations.work import Work
+from vya_backupd.pipeline.files import read_companion
 from vya_backupd.pipeline.verify import VerifyResult, VerifyTerms, verify
 
 _FOREIGN = "(file)"
+_LARGEST_SIDECAR = 1 << 16
+"""Bytes of a checksum file: one line."""
 
 
 class VerifyHandler:
@@ -182,7 +185,7 @@ def _check_sidecar(source: Source) -> None:
     beside = source.path.with_name(f"{source.path.name}.{source.manifest.checksum_algorithm}")
     if not beside.exists():
         return
-    said = beside.read_text(errors="replace").split()
+    said = read_companion(beside, _LARGEST_SIDECAR).decode("utf-8", "replace").split()
     if not said or said[0] != source.manifest.checksum:
         raise IntegrityError(
             f"{beside.name} and the manifest name different digests",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from vya_backupd.errors import NotFoundError, StorageError
+from vya_backupd.errors import IntegrityError, NotFoundError, StorageError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -84,20 +85,38 @@ class FileSource:
 
 @contextmanager
 def open_source(path: Path) -> Iterator[FileSource]:
-    """Open a file for reading.
+    """Open a file for reading. What is opened is judged, not the name: a pipe would let us wait, a device never end.
 
     Raises:
-        NotFoundError: ``file_not_found``: it is not there, is no file, or may not be read.
+        NotFoundError: ``file_not_found``: it is not there, is no regular file, or may not be read.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
         message = f"{path}: {os.strerror(error.errno or 0)}"
         raise NotFoundError(message, code="file_not_found", hint="Check the path and its mode.") from error
     try:
-        yield FileSource(fd, os.fstat(fd).st_size, path)
+        facts = os.fstat(fd)
+        if not stat.S_ISREG(facts.st_mode):
+            message = f"{path} is not a regular file"
+            raise NotFoundError(message, code="file_not_found", hint="Name the backup file itself.")
+        yield FileSource(fd, facts.st_size, path)
     finally:
         os.close(fd)
+
+
+def read_companion(path: Path, limit: int) -> bytes:
+    """The content of a small file that lies beside a backup.
+
+    Raises:
+        NotFoundError: as ``open_source``.
+        IntegrityError: it is larger than ``limit`` bytes.
+    """
+    with open_source(path) as source:
+        if source.size > limit:
+            message = f"{path} has {source.size} bytes: nothing of ours is so large"
+            raise IntegrityError(message, code="damaged_manifest", hint="Move it away; the backup file stands alone.")
+        return source.read_at(0, source.size)
 
 
 def _load() -> ctypes._NamedFuncPointer | None:

@@ -27,6 +27,8 @@ from vya_backupd.storage.failures import gone, reporting
 
 _NOT_OURS = frozenset({"lost+found", ".snapshot", ".snapshots", ".zfs"})
 """Folders that file systems put at their root. Snapshots would show every backup again."""
+_LARGEST = 1 << 28
+"""Bytes of a manifest: nobody shall fill our memory with zeros that take no room on the disk."""
 _PARTS = ("", MANIFEST_SUFFIX, TOMBSTONE_SUFFIX)
 
 
@@ -175,9 +177,11 @@ def _judge(walk: Walk, folder: int, where: PurePosixPath, files: set[str]) -> It
 
 def _bare(folder: int, path: str, codec: ManifestCodec) -> Iterator[Entry]:
     name = PurePosixPath(path).name
-    if tree.exists(folder, name + MANIFEST_SUFFIX):  # published between the scan and now
-        yield from _described(folder, path, data_exists=True, codec=codec)
-        return
+    with contextlib.suppress(FileNotFoundError):
+        beside = os.stat(name + MANIFEST_SUFFIX, dir_fd=folder, follow_symlinks=False)
+        if stat.S_ISREG(beside.st_mode):  # published between the scan and now
+            yield from _described(folder, path, data_exists=True, codec=codec)
+            return
     with contextlib.suppress(FileNotFoundError):
         yield Orphan(path, os.stat(name, dir_fd=folder, follow_symlinks=False).st_size)
 
@@ -199,6 +203,8 @@ def _described(folder: int, path: str, data_exists: bool, codec: ManifestCodec) 
 def _read(folder: int, name: str) -> bytes:
     fd = open_regular(folder, name)
     try:
+        if os.fstat(fd).st_size > _LARGEST:
+            raise _damaged(name, "nothing of ours is so large")
         pieces = []
         while piece := os.read(fd, 1 << 20):
             pieces.append(piece)
