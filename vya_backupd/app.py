@@ -211,6 +211,7 @@ class App:
     async def _settle_the_past(self) -> None:
         """Close what a dead predecessor left running, and bring the index to what the store holds."""
         catalog = self.site.catalog
+        catalog.events.subscribe(log_event)
         await settle_cut_short(self.site)
         await self.queue.recover()
         faults.point("start.recovered")
@@ -220,7 +221,6 @@ class App:
         else:
             await settle_stock(self.site)
         faults.point("start.settled")
-        catalog.events.subscribe(log_event)
         catalog.events.subscribe(self.metrics.observe)
         catalog.events.subscribe(self._rest_after)
         catalog.events.subscribe(self.checks.observe)

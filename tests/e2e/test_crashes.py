@@ -57,6 +57,8 @@ def test_running_and_waiting_operations_are_interrupted_and_their_clients_told(s
     assert {each["error"]["code"] for each in listed} == {"interrupted"}
     shown = scene.product.ok("operations", "show", listed[0]["id"])
     assert shown["operation"]["state"] == "interrupted"
+    ends = [each for each in scene.product.events("operation.finished") if each["state"] == "interrupted"]
+    assert {each["operation"] for each in ends} == {each["id"] for each in listed}
     assert scene.control.ask("GET", "/v1/operations?state=running")["operations"] == []
     scene.succeeded(scene.control.back_up())
 
