@@ -95,7 +95,7 @@ def repeated(bench: Bench, work: Work) -> None:
     run = Run(bench, work)
     run.until_over()
     if run.operation is not None:
-        record = bench.control.operation(run.operation)
+        record = bench.control.finished(run.operation)
         assert record["operation"]["state"] == "succeeded", f"the next {work.name} does not work: {record}"
     assert run.refused is None, f"the next {work.name} was refused: {run.refused}"
     bench.settle()

@@ -107,22 +107,21 @@ class Signal(Injection):
     @contextmanager
     def around(self, bench: Bench) -> Iterator[Strike]:
         """See ``Injection``."""
-        stopped: list[int] = []
+        struck: list[int] = []
         try:
-            yield lambda run: self._strike(run, stopped)
+            yield lambda run: self._strike(run, struck)
         finally:
-            _send(stopped, signal.SIGCONT)
-        if self.number is signal.SIGTERM and self.whom is _daemon:
+            if self.number is signal.SIGSTOP:
+                _send(struck, signal.SIGCONT)
+        if struck and self.number is signal.SIGTERM and self.whom is _daemon:
             until(lambda: not bench.is_up, PATIENCE, "the daemon does not stop")
 
-    def _strike(self, run: Run, stopped: list[int]) -> bool:
-        struck = self.whom(run)
+    def _strike(self, run: Run, struck: list[int]) -> bool:
+        struck += self.whom(run)
         _send(struck, self.number)
-        if self.number is signal.SIGSTOP:
-            stopped += struck
-            if self.seconds is not None:
-                paused(self.seconds)
-                _send(struck, signal.SIGCONT)
+        if self.number is signal.SIGSTOP and self.seconds is not None:
+            paused(self.seconds)
+            _send(struck, signal.SIGCONT)
         return bool(struck)
 
 

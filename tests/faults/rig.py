@@ -28,6 +28,7 @@ from vya_backupd.testing.servers import PrivateServer
 NARROW, WIDE, VICTIM = "narrow", "wide", "victim"
 INSTANCE = "one"
 SESSIONS = 3
+DAILY_KEEP = 3
 _ROWS = {NARROW: 30, WIDE: 2500}
 _FINAL = ("succeeded", "partial", "failed", "cancelled", "interrupted")
 
@@ -196,7 +197,9 @@ def config_of(mail: MailPeer, hook: HttpPeer) -> dict[str, Any]:
             "stall_timeout": "5s",
             "lock_wait_timeout": "5s",
         },
-        "storage": {"retention": {"cleanup_enabled": True, "strategy": "simple", "daily_keep": 3, "minimum_keep": 1}},
+        "storage": {
+            "retention": {"cleanup_enabled": True, "strategy": "simple", "daily_keep": DAILY_KEEP, "minimum_keep": 1}
+        },
         "notifications": {
             "retry_wait": "200ms",
             "email": {

@@ -16,11 +16,13 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from tests.faults.rig import INSTANCE, NARROW, SESSIONS, VICTIM, WIDE, Bench
+from tests.faults.rig import DAILY_KEEP, INSTANCE, NARROW, SESSIONS, VICTIM, WIDE, Bench
 from tests.waiting import PATIENCE, until
 
 FRESH = "fresh"
 """The database that a restore makes where none was."""
+_EXPIRING = 2
+"""Backups that a prepared prune deletes."""
 _PUBLISHING = ("store.synced", "store.placed", "store.checksum", "store.manifest")
 _DELETING = ("store.tombstone", "store.emptied", "store.deleted")
 
@@ -153,9 +155,10 @@ def _restore_table(bench: Bench) -> str:
 
 def _make_expirable(bench: Bench, _random: Random) -> None:
     """Two backups that retention keeps for nothing but their holds, which then are taken away."""
-    for _ in range(2):
-        free = [each for each in bench.backups(NARROW) if not each["held"]]
-        bench.hold(free[0]["id"])
+    while len(found := bench.backups(NARROW)) < DAILY_KEEP + 1 + _EXPIRING:
+        for each in found:
+            if not each["held"]:
+                bench.hold(each["id"])
         bench.advance(NARROW)
         bench.back_up(NARROW)
         bench.settle()
