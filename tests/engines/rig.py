@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vya_backupd.engines.base import Engine
+from vya_backupd.engines.postgresql_guard import RestrictLines
 from vya_backupd.engines.registry import engine_for
 from vya_backupd.engines.tools import ToolRole, Toolset
 from vya_backupd.model.instance import EngineKind, Instance, ServerFacts
@@ -81,4 +82,5 @@ class Rig:
 
     async def feed(self, name: str | None, sql: bytes, instance: Instance | None = None) -> Completed:
         command = self.engine.client_command(instance or self.instance, name, self.tools, self.facts)
-        return await self.spawner.run(command, sql)
+        lines = RestrictLines()  # as whoever restores a dump does: the client is in restricted mode already
+        return await self.spawner.run(command, lines.feed(sql) + lines.finish())

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from vya_backupd.engines import conninfo, postgresql_globals, postgresql_pieces, postgresql_properties, stderr
-from vya_backupd.engines import postgresql_sql as sql
 from vya_backupd.engines.globals import GlobalsScript, GlobalsTarget
 from vya_backupd.engines.postgresql_pieces import TableFacts
 from vya_backupd.engines.scan_postgresql import PostgresqlGlobalsScanner, PostgresqlScanner
@@ -19,6 +17,16 @@ from vya_backupd.engines.tools import Tool, ToolRole, Toolset, best, newest
 from vya_backupd.errors import ToolError, VyaError
 from vya_backupd.model.command import Command, SecretFile
 from vya_backupd.model.instance import EngineKind, Instance, ServerFacts
+
+from vya_backupd.engines import (
+    conninfo,
+    postgresql_globals,
+    postgresql_guard,
+    postgresql_pieces,
+    postgresql_properties,
+    stderr,
+)
+from vya_backupd.engines import postgresql_sql as sql
 
 _PASSFILE = "@pgpass@"
 _APPLICATION = "vya-backupd"
@@ -119,8 +127,11 @@ class PostgreSQL:
         return postgresql_properties.applied(templates, sql.quote(database))
 
     def client_command(self, instance: Instance, database: str | None, tools: Toolset, server: ServerFacts) -> Command:
-        """Run psql without start-up file, history, pager and output, in one session that stops at the first error."""
-        arguments = (*_SILENT, "--output=/dev/null", "--file=-")
+        """Run psql without start-up file, history, pager and output, in one session that stops at the first error.
+
+        The dump cannot give commands to psql itself (``postgresql_guard``).
+        """
+        arguments = (*_SILENT, "--output=/dev/null", *postgresql_guard.opening(tools.client), "--file=-")
         return self._command(instance, database or sql.MAINTENANCE, tools.client, arguments, server)
 
     def scanner(

@@ -12,19 +12,21 @@ import asyncio
 import contextlib
 
 from vya_backupd.dumpfile.reader import Walk
-from vya_backupd.engines import postgresql_sessions as sessions
 from vya_backupd.engines.cut_postgresql import Dialect, Entry, cut_entries, in_force, settings_behind
 from vya_backupd.engines.post_postgresql import DATA, SCHEMA, Families, Step, arrange, data_group
+from vya_backupd.engines.postgresql_guard import guards, unrestricted
 from vya_backupd.errors import VyaError
 from vya_backupd.model.backup import Section
 from vya_backupd.operations.feeding import Fed, Feeding
 from vya_backupd.operations.feeding_lanes import Progress, run_clients
-from vya_backupd.operations.feeding_serial import SerialFeeder
 from vya_backupd.pipeline.board import Batch, Job
 from vya_backupd.pipeline.files import FileSource, open_source
 from vya_backupd.pipeline.restore import texts
 from vya_backupd.pipeline.stop import Stop, run_in_thread
 from vya_backupd.pipeline.units import Survey, Unit, UnitReader, Units, survey
+
+from vya_backupd.engines import postgresql_sessions as sessions
+from vya_backupd.operations.feeding_serial import SerialFeeder
 
 LARGEST_TEXT = 16 << 20
 """Bytes of schema and post section that are held in memory to be cut; a dump with more is restored serially."""
@@ -81,6 +83,7 @@ class _Jobs:
         self._source = source
         self._pool = feeding.site.pool
         self._found = found
+        self._client = feeding.target.tools.client
         self._progress = Progress(feeding.tell)
         self._reader = UnitReader(source, self._pool, self._progress.add)
         self.header = b""
@@ -88,7 +91,7 @@ class _Jobs:
     def batches(self) -> list[Batch]:
         """All of it. Reads the header, the schema and the post section, which are small."""
         header, schema, post = (self._section(each) for each in (Section.HEADER, Section.SCHEMA, Section.POST))
-        self.header = header
+        self.header = unrestricted(header) if guards(self._client) else header
         dialect = Dialect.of(header)
         definitions = cut_entries(schema, dialect)
         sizes = {name: units.raw_size for name, units in self._found.data.items()}

@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from vya_backupd import faults
-from vya_backupd.engines import tables_postgresql as sql
 from vya_backupd.engines.kinds_postgresql import EntryKind
 from vya_backupd.engines.pick_postgresql import Picked, Wanted, pick, script
+from vya_backupd.engines.postgresql_guard import guards, unrestricted
 from vya_backupd.engines.rename_postgresql import CopyNames, Pair, pair, renamed
 from vya_backupd.errors import ServerError, TargetError, UsageError
 from vya_backupd.model.backup import Extent, Section
@@ -23,8 +22,11 @@ from vya_backupd.operations.requests import RestoreRequest
 from vya_backupd.operations.selection import Contents, Parts
 from vya_backupd.operations.site import Site
 from vya_backupd.operations.sources import Source
-from vya_backupd.operations.targets import Target
 from vya_backupd.pipeline.pieces import Piece, Rows, Script
+
+from vya_backupd import faults
+from vya_backupd.engines import tables_postgresql as sql
+from vya_backupd.operations.targets import Target
 
 _PLAIN_TABLES = frozenset("rpf")
 
@@ -213,7 +215,7 @@ class PostgresqlTables:
         picked, names = choice.picked, CopyNames(moved)
         rows = Rows(self.extents, (lambda piece: _copied(names, piece)) if moved else None)
         return [
-            self._contents.header + b"\nBEGIN;\n",
+            self._outer(self._contents.header) + b"\nBEGIN;\n",
             b"".join(sql.create_schema(self._encoded(name)) for name in choice.new_schemas),
             b"".join(sql.create_schema(name) for name in dict.fromkeys(new[0] for new in moved.values())),
             _moved(script(picked.schema), moved),
@@ -223,7 +225,7 @@ class PostgresqlTables:
             self._checks(picked, moved) if self._parts.data else b"",
             self._exchange(choice, moved) if choice.staged else b"",
             b"COMMIT;\n",
-            self._contents.footer,
+            self._outer(self._contents.footer),
         ]
 
     def _rows_script(self, choice: Choice) -> Script:
@@ -239,7 +241,7 @@ class PostgresqlTables:
             for table, name, state in choice.triggers
         ]
         return [
-            self._contents.header + b"\nBEGIN;\n",
+            self._outer(self._contents.header) + b"\nBEGIN;\n",
             b"".join(sql.lock(each) for each in filled) + guard,
             b"".join(sql.disable_trigger(table, name) for table, name, _ in named),
             Rows(self.extents),
@@ -247,8 +249,12 @@ class PostgresqlTables:
             b"".join(sql.enable_trigger(table, name, state) for table, name, state in named),
             b"" if self._request.append else self._checks(choice.picked, {}),
             b"COMMIT;\n",
-            self._contents.footer,
+            self._outer(self._contents.footer),
         ]
+
+    def _outer(self, text: bytes) -> bytes:
+        """Header or footer for our psql, which is in restricted mode already where it can be."""
+        return unrestricted(text) if guards(self._target.tools.client) else text
 
     def _staging(self, choice: Choice, operation: str) -> dict[Pair, Pair]:
         """Where each relation is made: a schema for each of theirs."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from vya_backupd.engines.base import Engine
-from vya_backupd.engines.postgresql import PostgreSQL
 from vya_backupd.engines.registry import engine_for
 from vya_backupd.engines.tools import Toolset
 from vya_backupd.errors import TargetError, UsageError
@@ -18,6 +17,9 @@ from vya_backupd.operations.requests import RestoreRequest
 from vya_backupd.operations.site import Site
 from vya_backupd.operations.sources import Source
 from vya_backupd.probe.postgresql import listed
+
+from vya_backupd.engines import postgresql_guard
+from vya_backupd.engines.postgresql import PostgreSQL
 
 _UNLOGGED = ("nothing of it reaches the binary log: replicas, and restores to a moment, will lack these tables",)
 
@@ -240,6 +242,8 @@ def refuse_unsuitable(source: Source, target: Target, *, is_globals: bool) -> No
             instance=instance.id,
             database=target.database,
         )
+    if source.stored is None and instance.kind is EngineKind.POSTGRESQL:
+        postgresql_guard.refuse_unguarded(target.tools.client)
     if not is_globals and target.database in SYSTEM_DATABASES[instance.kind]:
         raise UsageError(f"{target.database!r} is a system database of {instance.kind}: choose another target")
 
