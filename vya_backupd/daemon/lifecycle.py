@@ -30,9 +30,6 @@ _log = structlog.get_logger("vya.lifecycle")
 BEAT_SECONDS = 1.0
 """How often the event loop proves that it turns."""
 
-LATE_SECONDS = 5.0
-"""A beat that comes so much too late is said in the log: something blocked the event loop, or the machine slept."""
-
 
 class Phase(enum.StrEnum):
     """Where the daemon is in its life."""
@@ -178,10 +175,7 @@ class Lifecycle:
         while True:
             self._notifier.watchdog()
             await asyncio.sleep(period)
-            late = loop.time() - self._last_beat - period
             self._last_beat = loop.time()
-            if late > LATE_SECONDS:
-                _log.warning("daemon.late_heartbeat", seconds=round(late, 1))
 
 
 def harden() -> None:

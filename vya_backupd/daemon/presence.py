@@ -1,4 +1,4 @@
-"""Comings and goings of the daemon, as events: who reads the record sees when nobody was there to write it."""
+"""Comings, goings and absences of the daemon, as events: who reads the record sees when nobody was there to write it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,22 @@ import structlog
 from vya_backupd.errors import VyaError
 from vya_backupd.model.event import Event
 
+BEAT_SECONDS = 1.0
+"""How often a beat is due by which absences are noticed."""
+LATE_SECONDS = 5.0
+"""A beat that is so late was kept from coming: the process was stopped, or something held the event loop.
+
+A machine that slept is another matter: the clock that counts the beats sleeps with it (``clock.jumped``).
+"""
+
 _log = structlog.get_logger("vya.presence")
 
 
 class Presence:
-    """A part that writes ``daemon.started`` and ``daemon.stopped``. ``last`` runs after the latter was written."""
+    """A part that writes ``daemon.started``, ``daemon.stalled`` and ``daemon.stopped``.
+
+    ``last`` runs after the last one was written.
+    """
 
     name = "presence"
 
@@ -34,17 +45,22 @@ class Presence:
         self._last = last
 
     async def run(self) -> None:
-        """Say that it began, and stay."""
-        await self._say("daemon.started")
-        await asyncio.Event().wait()
+        """Say that it began, and stay; say for how long nothing moved, whenever it was long."""
+        await self._say("daemon.started", self._facts)
+        clock = asyncio.get_running_loop().time
+        while True:
+            due = clock() + BEAT_SECONDS
+            await asyncio.sleep(BEAT_SECONDS)
+            if (late := clock() - due) > LATE_SECONDS:
+                await self._say("daemon.stalled", {"seconds": round(late, 1)})
 
     async def settle(self) -> None:
         """Say that it ends."""
-        await self._say("daemon.stopped")
+        await self._say("daemon.stopped", self._facts)
         await self._last()
 
-    async def _say(self, name: str) -> None:
+    async def _say(self, name: str, facts: dict[str, Any]) -> None:
         try:
-            await self._record(Event(name, self._now(), data=self._facts))
+            await self._record(Event(name, self._now(), data=facts))
         except VyaError as error:
             _log.warning("presence.not_recorded", about=name, error=error.message)

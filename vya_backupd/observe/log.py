@@ -28,6 +28,7 @@ _QUIET = {"aiohttp.access": logging.ERROR, "aiosqlite": logging.WARNING, "alembi
 """Libraries that say more than an operator wants, whatever the level is."""
 
 
+_DISTURBING = frozenset({"clock.jumped", "daemon.stalled"})
 _SAID = frozenset({"daemon.stopped", "config.reloaded", "config.reload_refused"})
 """Events that whoever did it has said in the log already, also when no catalog could take them."""
 
@@ -141,7 +142,7 @@ def log_event(event: Event) -> None:
     level = logging.INFO
     if state in {State.FAILED, State.PARTIAL}:
         level = logging.ERROR
-    elif state in {State.CANCELLED, State.INTERRUPTED}:
+    elif state in {State.CANCELLED, State.INTERRUPTED} or event.name in _DISTURBING:
         level = logging.WARNING
     structlog.get_logger("vya.events").log(level, event.name, **{**facts, **known, "actor": event.actor})
 
