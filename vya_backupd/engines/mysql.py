@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from vya_backupd.engines import mysql_globals, option_file, stderr
+from vya_backupd.engines import mysql_sql as sql
 from vya_backupd.engines.globals import GlobalsScript, GlobalsTarget
 from vya_backupd.engines.scan_mysql import MysqlScanner
 from vya_backupd.engines.scanner import Scanner
@@ -15,9 +17,6 @@ from vya_backupd.engines.tools import Tool, ToolRole, Toolset, best, newest
 from vya_backupd.errors import ServerError, ToolError, VyaError
 from vya_backupd.model.command import Command
 from vya_backupd.model.instance import EngineKind, Instance, ServerFacts
-
-from vya_backupd.engines import mysql_globals, option_file, stderr
-from vya_backupd.engines import mysql_sql as sql
 
 HEADER_SUFFIX = b"/*!40101 SET SQL_MODE=CONCAT(@@SQL_MODE,',ALLOW_INVALID_DATES') */;\n"
 """Added to a dump's header: a server that allowed dates such as 2026-02-30 once gives them back in its dump, and the

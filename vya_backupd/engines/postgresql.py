@@ -7,6 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from vya_backupd.engines import (
+    conninfo,
+    postgresql_globals,
+    postgresql_guard,
+    postgresql_pieces,
+    postgresql_properties,
+    stderr,
+)
+from vya_backupd.engines import postgresql_sql as sql
 from vya_backupd.engines.globals import GlobalsScript, GlobalsTarget
 from vya_backupd.engines.postgresql_pieces import TableFacts
 from vya_backupd.engines.scan_postgresql import PostgresqlGlobalsScanner, PostgresqlScanner
@@ -17,16 +26,6 @@ from vya_backupd.engines.tools import Tool, ToolRole, Toolset, best, newest
 from vya_backupd.errors import ToolError, VyaError
 from vya_backupd.model.command import Command, SecretFile
 from vya_backupd.model.instance import EngineKind, Instance, ServerFacts
-
-from vya_backupd.engines import (
-    conninfo,
-    postgresql_globals,
-    postgresql_guard,
-    postgresql_pieces,
-    postgresql_properties,
-    stderr,
-)
-from vya_backupd.engines import postgresql_sql as sql
 
 _PASSFILE = "@pgpass@"
 _APPLICATION = "vya-backupd"
