@@ -44,20 +44,48 @@ class RetentionPanel:
 
     def _text(self, verdicts: Sequence[Verdict], now: datetime) -> bytes:
         """The records, without the brackets of their list."""
-        base = str(self._site.store.base_path)
-        return ", ".join([_record(verdict, base, now) for verdict in verdicts]).encode()
+        words = _Words(str(self._site.store.base_path))
+        return ", ".join([_record(verdict, words, now) for verdict in verdicts]).encode()
 
 
-def _record(verdict: Verdict, base: str, now: datetime) -> str:
+class _Words:
+    """JSON of what comes again and again: places, and the reasons, which thousands of backups have alike."""
+
+    def __init__(self, base: str) -> None:
+        self._base = f"{base}/"
+        self._places: dict[tuple[str, str], str] = {}
+        self._reasons: dict[tuple[str, ...], str] = {}
+
+    def file(self, path: str) -> str:
+        """The file of a backup, quoted."""
+        return _quoted(self._base + path)
+
+    def place(self, instance: str, database: str) -> str:
+        """Both fields."""
+        found = self._places.get((instance, database))
+        if found is None:
+            found = f'"instance": {_quoted(instance)}, "database": {_quoted(database)}'
+            self._places[instance, database] = found
+        return found
+
+    def reasons(self, reasons: tuple[str, ...]) -> str:
+        """The items of their list."""
+        found = self._reasons.get(reasons)
+        if found is None:
+            found = self._reasons[reasons] = ", ".join(map(_quoted, reasons))
+        return found
+
+
+def _record(verdict: Verdict, words: _Words, now: datetime) -> str:
     """A verdict as JSON text, put together by hand: a hundred thousand of them are half of the time of a plan."""
     backup = verdict.backup
     kept = "true" if verdict.keep else "false"
-    held = "true" if is_held(backup.hold, now) else "false"
+    held = "true" if backup.hold is not None and is_held(backup.hold, now) else "false"
     return (
-        f'{{"id": {_quoted(backup.id)}, "instance": {_quoted(backup.instance)}, "database": {_quoted(backup.database)}, '
-        f'"type": "{backup.type.value}", "file": {_quoted(f"{base}/{backup.path}")}, "size_bytes": {backup.size_bytes}, '
+        f'{{"id": {_quoted(backup.id)}, {words.place(backup.instance, backup.database)}, '
+        f'"type": "{backup.type.value}", "file": {words.file(backup.path)}, "size_bytes": {backup.size_bytes}, '
         f'"taken_at": "{format_time(backup.taken_at)}", "held": {held}, "keep": {kept}, '
-        f'"reasons": [{", ".join(map(_quoted, verdict.reasons))}]}}'
+        f'"reasons": [{words.reasons(verdict.reasons)}]}}'
     )
 
 

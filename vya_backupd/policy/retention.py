@@ -80,7 +80,7 @@ class _Case:
         """What has come of it."""
         hold, reasons = self.backup.hold, self.keep or self.against
         if hold is not None and not is_held(hold, now):
-            reasons = (*reasons, f"the hold by {hold.by} has ended")
+            reasons += (f"the hold by {hold.by} has ended",)
         return Verdict(self.backup, bool(self.keep), reasons)
 
 
@@ -101,15 +101,22 @@ def decide(backups: Iterable[Outline], terms: Terms) -> list[Verdict]:
         found.sort(key=_BY_AGE, reverse=True)
         group = [_Case(backup) for backup in found]
         cases += group
+        is_ours = hostname == terms.hostname
         for case in group:
-            _consider_alone(case, terms)
-        if hostname == terms.hostname:
+            if not (is_ours and _is_usual(case.backup, terms)):
+                _consider_alone(case, terms)
+        if is_ours:
             ours[instance] += group
             counted = [case for case in group if case.backup.complete and case.backup.taken_at <= terms.now]
             _apply_rules(counted, terms.rules_of(instance), calendar)
     for group in ours.values():
         _keep_globals(group, terms.zone)
     return [case.verdict(terms.now) for case in cases]
+
+
+def _is_usual(backup: Outline, terms: Terms) -> bool:
+    """Whether a backup of this host has no reason of its own: most have none, and there are very many."""
+    return backup.hold is None and backup.complete and backup.taken_at <= terms.now and backup.id not in terms.in_use
 
 
 def _consider_alone(case: _Case, terms: Terms) -> None:
@@ -137,10 +144,12 @@ def _apply_rules(counted: Sequence[_Case], rules: Rules, calendar: _Calendar) ->
     if rules.strategy == "simple":
         _keep_newest(counted, rules.daily)
         return
-    periods = [calendar.periods(case.backup.taken_at) for case in counted]
-    _fill(counted, [day for day, _, _ in periods], rules.daily, ("daily", "days"))
-    _fill(counted, [week for _, week, _ in periods], rules.weekly, ("weekly", "weeks"))
-    _fill(counted, [month for _, _, month in periods], rules.monthly, ("monthly", "months"))
+    if not counted:
+        return
+    days, weeks, months = zip(*(calendar.periods(case.backup.taken_at) for case in counted), strict=True)
+    _fill(counted, days, rules.daily)
+    _fill(counted, weeks, rules.weekly)
+    _fill(counted, months, rules.monthly)
 
 
 def _keep_newest(counted: Sequence[_Case], number: int) -> None:
@@ -151,18 +160,17 @@ def _keep_newest(counted: Sequence[_Case], number: int) -> None:
             case.against += (f"{number} newer ones stay",)
 
 
-def _fill(counted: Sequence[_Case], periods: Sequence[str], number: int, words: tuple[str, str]) -> None:
+def _fill(counted: Sequence[_Case], periods: Sequence[_Period], number: int) -> None:
     """Keep the newest backup of each of the last ``number`` periods that have one."""
-    rule, plural = words
-    filled: set[str] = set()
+    filled: set[_Period] = set()
     for case, period in zip(counted, periods, strict=True):
         if period in filled:
-            case.against += (f"{rule}: {period} has a newer one",)
+            case.against += period.taken
         elif len(filled) < number:
             filled.add(period)
-            case.keep += (f"{rule} {period}",)
+            case.keep += period.filled
         else:
-            case.against += (f"{rule}: {period} is before the last {number} {plural} that have one",)
+            case.against += period.before(number)
 
 
 def _keep_globals(cases: Sequence[_Case], zone: tzinfo) -> None:
@@ -192,22 +200,49 @@ def _nearest(moment: datetime, by_time: Mapping[datetime, _Case], moments: Seque
     return [by_time[min(around, key=lambda each: abs(each - moment))]] if around else []
 
 
+class _Period:
+    """A day, week or month, and what is said of a backup that lies in it: each sentence is made once for very many."""
+
+    __slots__ = ("_before", "_name", "_plural", "_rule", "filled", "taken")
+
+    def __init__(self, name: str, rule: str, plural: str) -> None:
+        self._name, self._rule, self._plural = name, rule, plural
+        self.filled = (f"{rule} {name}",)
+        self.taken = (f"{rule}: {name} has a newer one",)
+        self._before: dict[int, tuple[str]] = {}
+
+    def before(self, number: int) -> tuple[str]:
+        """Against a backup that is older than the last ``number`` periods that have one."""
+        if number not in self._before:
+            text = f"{self._rule}: {self._name} is before the last {number} {self._plural} that have one"
+            self._before[number] = (text,)
+        return self._before[number]
+
+
 class _Calendar:
-    """Local days, and the words for their day, week and month: a hundred thousand backups lie on some hundred days."""
+    """Local days, each with its week and month: a hundred thousand backups lie on some hundred days."""
 
     def __init__(self, zone: tzinfo) -> None:
         self._zone = zone
-        self._words: dict[date, tuple[str, str, str]] = {}
+        self._known: dict[str, _Period] = {}
+        self._days: dict[date, tuple[_Period, _Period, _Period]] = {}
 
-    def periods(self, moment: datetime) -> tuple[str, str, str]:
+    def periods(self, moment: datetime) -> tuple[_Period, _Period, _Period]:
         """Day, ISO week and month of a moment."""
         try:
             day = moment.astimezone(self._zone).date()
         except (OverflowError, ValueError):  # at the very ends of the calendar there is no local time
             day = moment.date()
-        if day not in self._words:
-            self._words[day] = (day.isoformat(), _week(day), f"{day.year:04}-{day.month:02}")
-        return self._words[day]
+        found = self._days.get(day)
+        if found is None:
+            of_day = self._period(day.isoformat(), "daily", "days")
+            of_week = self._period(_week(day), "weekly", "weeks")
+            of_month = self._period(f"{day.year:04}-{day.month:02}", "monthly", "months")
+            found = self._days[day] = (of_day, of_week, of_month)
+        return found
+
+    def _period(self, name: str, rule: str, plural: str) -> _Period:
+        return self._known.setdefault(name, _Period(name, rule, plural))
 
 
 def _week(day: date) -> str:
