@@ -25,6 +25,9 @@ _log = structlog.get_logger("vya.api")
 SO_PEERGROUPS = 59
 """From ``asm-generic/socket.h``; Python's socket module has no name for it."""
 
+OVERFLOW_ID = 65534
+"""Whom the kernel names where a user or group has no number in our user namespace: ``nobody``, ``nogroup``."""
+
 _MOST_GROUPS = 256
 """Python reads at most 1024 bytes from getsockopt. A peer with more groups is looked up in the group database."""
 
@@ -81,14 +84,28 @@ def _supplementary(sock: _PeerSocket, uid: int, gid: int) -> Iterable[int]:
 
 
 def group_ids(names: Iterable[str]) -> list[int]:
-    """Numbers of groups, in order. A group that this machine does not have is said in the log and left out."""
+    """Numbers of groups, in order. A group that this machine does not have is said in the log and left out.
+
+    So is the one that stands for all groups of other user namespaces: whoever is in any of those would be in it.
+    """
     ids = []
     for name in names:
         try:
-            ids.append(grp.getgrnam(name).gr_gid)
+            number = grp.getgrnam(name).gr_gid
         except KeyError:
             _log.warning("control.unknown_group", group=name)
+            continue
+        if number == OVERFLOW_ID:
+            _log.warning("control.group_of_strangers", group=name)
+            continue
+        ids.append(number)
     return ids
+
+
+def _is_ours(peer: Peer) -> bool:
+    """Root, the daemon's user, or this very process. A daemon that runs as ``nobody`` does not know its own user."""
+    own = os.geteuid()
+    return peer.uid == 0 or peer.pid == os.getpid() or (peer.uid == own and own != OVERFLOW_ID)
 
 
 class Access:
@@ -104,7 +121,7 @@ class Access:
 
     def role(self, peer: Peer) -> Role:
         """What this peer may do."""
-        if peer.uid in {0, os.geteuid()} or not peer.gids.isdisjoint(self.operator_gids):
+        if _is_ours(peer) or not peer.gids.isdisjoint(self.operator_gids):
             return Role.OPERATOR
         return Role.NONE if peer.gids.isdisjoint(self.viewer_gids) else Role.VIEWER
 

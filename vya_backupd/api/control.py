@@ -10,14 +10,14 @@ import asyncio
 import enum
 import json
 import os
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import aclosing, contextmanager, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, aclosing, nullcontext, suppress
 from typing import Any, TypeVar
 
 from aiohttp import web
 
 from vya_backupd.api.access import Access, Peer, Role, peer_of
+from vya_backupd.api.crowd import Crowd
 from vya_backupd.api.lines import with_heartbeats, write_line, write_piece
 from vya_backupd.api.listen import BODY_SECONDS
 from vya_backupd.api.problems import json_answer, problems, route_of
@@ -26,7 +26,7 @@ from vya_backupd.api.refusals import Refusals
 from vya_backupd.api.route import Asked, Panel, Route, Stream
 from vya_backupd.api.service import Service
 from vya_backupd.api.wire import parse_place, parse_time, place_of
-from vya_backupd.errors import BusyError, DeniedError, UsageError, VyaError
+from vya_backupd.errors import DeniedError, UsageError, VyaError
 from vya_backupd.model.operation import OperationKind, State
 from vya_backupd.model.origin import Origin, speaking_for
 
@@ -34,9 +34,6 @@ MAX_BODY = 1024 * 1024
 MAX_CONNECTIONS = 128
 MAX_PAGE = 1000
 """Backups in one answer; whoever wants more asks again."""
-MAX_REQUESTS_PER_VIEWER = 16
-"""Requests that one user who is no operator may have open at once, watches included."""
-
 _Choice = TypeVar("_Choice", bound=enum.StrEnum)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -61,7 +58,7 @@ class ControlSite:
         self._service = service
         self.access = access
         self._refusals = refusals
-        self._open_requests: Counter[int] = Counter()
+        self._crowd = Crowd()
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Declare every route with the role that it needs."""
@@ -107,19 +104,8 @@ class ControlSite:
 
         return guarded
 
-    @contextmanager
-    def _one_more(self, peer: Peer) -> Iterator[None]:
-        if self._open_requests[peer.uid] >= MAX_REQUESTS_PER_VIEWER and self.access.role(peer) < Role.OPERATOR:
-            raise BusyError(
-                f"{peer.name} has {MAX_REQUESTS_PER_VIEWER} requests open", code="queue_full", hint="end one"
-            )
-        self._open_requests[peer.uid] += 1
-        try:
-            yield
-        finally:
-            self._open_requests[peer.uid] -= 1
-            if not self._open_requests[peer.uid]:
-                del self._open_requests[peer.uid]
+    def _one_more(self, peer: Peer) -> AbstractContextManager[None]:
+        return nullcontext() if self.access.role(peer) is Role.OPERATOR else self._crowd.one_more(peer)
 
     async def _status(self, _: web.Request) -> web.StreamResponse:
         return json_answer(await self._service.status())

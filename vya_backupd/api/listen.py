@@ -14,6 +14,7 @@ from pathlib import Path
 import structlog
 from aiohttp import web
 
+from vya_backupd.api.door import Door, http_log, present
 from vya_backupd.errors import ConfigError
 
 _log = structlog.get_logger("vya.api")
@@ -28,55 +29,53 @@ _BACKLOG = 64
 _SOCKET_MODE = 0o660
 
 
-class _Refuser(asyncio.Protocol):
-    """Serves connections over the bound: it closes them."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.Transport):
-            transport.abort()
-
-
 class Site:
     """An aiohttp application on one listening socket, with bounded connections and a bounded wait for heads."""
 
     def __init__(self, app: web.Application, sock: socket.socket, *, max_connections: int) -> None:
+        self._door = Door(app, sock, max_connections)
         # aiohttp closes a connection that has had no complete head for keepalive_timeout, bytes that trickle in or not.
         self._runner = web.AppRunner(
             app,
             access_log=None,
+            logger=http_log,
             keepalive_timeout=HEADER_SECONDS,
             shutdown_timeout=2.0,
             lingering_time=2.0,
             max_line_size=8190,
             max_field_size=8190,
+            auto_decompress=False,  # none of our clients compresses, and a small body must stay small
         )
         self._socket = sock
-        self._max_connections = max_connections
-        self._server: asyncio.Server | None = None
+        self._keeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin to answer."""
         await self._runner.setup()
-        loop = asyncio.get_running_loop()
-        create = loop.create_unix_server if self._socket.family == socket.AF_UNIX else loop.create_server
-        self._server = await create(self._accept, sock=self._socket, backlog=_BACKLOG)
+        server = self._runner.server
+        if server is None:
+            raise RuntimeError("the runner was set up and has no server")
+        self._keeper = asyncio.create_task(self._door.keep(server), name="door")
+        self._keeper.add_done_callback(_told)
 
     async def stop(self) -> None:
         """Take no more connections, end those that are open, within a few seconds."""
-        if self._server is not None:
-            self._server.close()
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.wait({self._keeper})
+        self._socket.close()
         await self._runner.cleanup()
 
     @property
     def connections(self) -> int:
         """Connections that are open now."""
-        return len(self._runner.server.connections) if self._runner.server else 0
+        return len(present(self._runner.server)) if self._runner.server else 0
 
-    def _accept(self) -> asyncio.Protocol:
-        server = self._runner.server
-        if server is None or len(server.connections) >= self._max_connections:
-            return _Refuser()
-        return server()
+
+def _told(keeper: asyncio.Task[None]) -> None:
+    """A door ends when its site does; one that falls shut by itself is a defect that must not pass unheard."""
+    if not keeper.cancelled() and keeper.exception() is not None:
+        _log.critical("api.not_listening", exc_info=keeper.exception())
 
 
 def bind_tcp(host: str, port: int) -> socket.socket:
