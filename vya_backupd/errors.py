@@ -52,6 +52,7 @@ CODES: dict[str, str] = {
     "target_not_empty": "The target database exists and is not empty.",
     "target_in_use": "Sessions are connected to the target.",
     "target_unsuitable": "The target server cannot take this backup.",
+    "target_lacks": "The target server lacks roles, extensions, tablespaces or accounts that the backup needs.",
     "swap_refused": "The swap of original and restored database was refused or undone.",
     "undo_failed": "A swap stopped half-way and could not be undone: the hint has the command that does it.",
     "daemon_unreachable": "No daemon answers on the control socket.",
@@ -64,6 +65,7 @@ CODES: dict[str, str] = {
     "credentials_mode": "The credentials or key file can be read by others.",
     "credentials_key": "The key does not decrypt the credentials.",
     "storage_layout": "Backup and temporary folder cannot work together.",
+    "folder_open": "Other users can put things into a folder of ours.",
     "socket_in_use": "The control socket is taken, or is not a socket.",
     "port_in_use": "The TCP port of the health site is taken.",
     # server
@@ -81,6 +83,7 @@ CODES: dict[str, str] = {
     "stalled": "No progress for longer than the stall timeout.",
     "dump_incomplete": "The dump has no end marker, or something follows it.",
     "dump_lacks_tables": "Tables that the server has are not in the dump.",
+    "tables_changed": "Tables were changed or replaced while they were dumped.",
     "restore_failed": "A statement of the restore failed.",
     "restore_mismatch": "The restored database is not what the manifest says.",
     # storage

@@ -175,7 +175,7 @@ def test_missing_role_is_said_before_the_target_is_touched(site: Site) -> None:
     refused = site.restore("--instance", "one", "--database", "needy", "--latest", "--target-instance", "two")
     site.one.drop_database("needy")
     site.one.sql("drop role only_here")
-    assert (refused.code, _error(refused)["code"]) == (6, "target_unsuitable")
+    assert (refused.code, _error(refused)["code"]) == (6, "target_lacks")
     assert "only_here" in _error(refused)["message"]
     assert "--globals" in _error(refused)["hint"]
     assert ("0",) in site.two.sql("select count(*) from pg_database where datname = 'needy'")
@@ -203,5 +203,5 @@ def test_newer_server_takes_it_unless_it_lacks_an_extension(site: Site, tmp_path
             compare.assert_same_rows(site.one, DATABASE, newer, DATABASE)
             source = ("restore", "--file", str(files["needy_too"]), "--target-instance", "newer", "--output", "json")
             refused = product.ctl(*source)
-            assert (refused.code, _error(refused)["code"]) == (6, "target_unsuitable")
+            assert (refused.code, _error(refused)["code"]) == (6, "target_lacks")
             assert extension in _error(refused)["message"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from vya_backupd.engines.mysql_events import EventSilencer
+from vya_backupd.model.backup import Section
 
 _PURGED = re.compile(rb"^SET @@GLOBAL\.GTID_PURGED=[^;]*;\n", re.MULTILINE)
 _OPENERS = ((b"\nDELIMITER ;;", b"\nDELIMITER ;\n"), (b"\nSET @@GLOBAL.GTID_PURGED", b";\n"))
@@ -24,8 +25,9 @@ class ForeignText:
         self._held = b"\n"
         self._fresh = True
 
-    def feed(self, text: bytes) -> bytes:
+    def feed(self, text: bytes, section: Section | None = None) -> bytes:
         """What can be passed on now."""
+        del section
         text = self._held + text
         cut = text.rfind(b"\n")
         for opener, closer in _OPENERS:

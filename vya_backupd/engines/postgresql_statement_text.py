@@ -7,7 +7,7 @@ So what looks like a statement in a row, in a comment or in the body of a functi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from vya_backupd.engines.cut_postgresql import Splitter
@@ -164,11 +164,14 @@ class Unwanted:
 
 @dataclass(slots=True)
 class Needs:
-    """What a server must have so that a dump can be restored there. Called with each of its statements."""
+    """What a server must have so that a dump can be restored there."""
 
     roles: set[str] = field(default_factory=set)
     extensions: set[str] = field(default_factory=set)
     tablespaces: set[str] = field(default_factory=set)
+
+    def __iter__(self) -> Iterator[set[str]]:
+        return iter((self.roles, self.extensions, self.tablespaces))
 
     def take(self, statement: bytes) -> None:
         """Learn from a statement."""
@@ -189,7 +192,7 @@ class Needs:
 _EVERYBODY = frozenset({b"PUBLIC", b"CURRENT_USER", b"SESSION_USER", b"CURRENT_ROLE"})
 
 
-def needs_of(texts: Collection[bytes], unwanted: Callable[[bytes], bool]) -> Needs:
+def needs_of(texts: Iterable[bytes], unwanted: Callable[[bytes], bool]) -> Needs:
     """What the statements of whole texts need, those left out that are unwanted."""
     needs = Needs()
 

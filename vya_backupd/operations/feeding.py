@@ -7,10 +7,11 @@ and what an operator should know; it creates nothing but what is in the dump, an
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from vya_backupd.engines.mysql_events import EventSilencer
+from vya_backupd.operations.fitting import Fit
 from vya_backupd.operations.site import Site
 from vya_backupd.operations.sources import Source
 from vya_backupd.operations.targets import Target
@@ -24,6 +25,7 @@ class Feeding:
     ``database`` is its name for now; ``tell(phase, raw_bytes)`` reports progress and may be called from any thread.
     ``silencer`` is given every text of the dump's end, in order, where events must not run. ``sessions``: as many as
     somebody asked for; None leaves it to us. ``skip_binlog``: nothing of it shall reach the binary log (MySQL, MariaDB).
+    ``fit``: how the text is changed on its way, after the silencer.
     """
 
     site: Site
@@ -34,6 +36,7 @@ class Feeding:
     silencer: EventSilencer | None = None
     sessions: int | None = None
     skip_binlog: bool = False
+    fit: Fit = field(default_factory=Fit)
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,7 @@ class MysqlJobs:
 
     def _rest(self) -> Iterator[bytes]:
         """Triggers, events, routines, views; silent where events must be."""
-        yield from self._texts(Section.POST, self._feeding.silencer)
+        yield from self._feeding.fit.through(self._texts(Section.POST, self._feeding.silencer))
         yield from self._texts(Section.FOOTER)
 
     def _texts(self, section: Section, rewrite: Rewrite | None = None) -> Iterator[bytes]:

@@ -12,21 +12,21 @@ import asyncio
 import contextlib
 
 from vya_backupd.dumpfile.reader import Walk
+from vya_backupd.engines import postgresql_sessions as sessions
 from vya_backupd.engines.cut_postgresql import Dialect, Entry, cut_entries, in_force, settings_behind
 from vya_backupd.engines.post_postgresql import DATA, SCHEMA, Families, Step, arrange, data_group
 from vya_backupd.engines.postgresql_guard import guards, unrestricted
+from vya_backupd.engines.scan_postgresql import LARGE_OBJECTS
 from vya_backupd.errors import VyaError
 from vya_backupd.model.backup import Section
 from vya_backupd.operations.feeding import Fed, Feeding
 from vya_backupd.operations.feeding_lanes import Progress, run_clients
+from vya_backupd.operations.feeding_serial import SerialFeeder
 from vya_backupd.pipeline.board import Batch, Job
 from vya_backupd.pipeline.files import FileSource, open_source
 from vya_backupd.pipeline.restore import texts
 from vya_backupd.pipeline.stop import Stop, run_in_thread
 from vya_backupd.pipeline.units import Survey, Unit, UnitReader, Units, survey
-
-from vya_backupd.engines import postgresql_sessions as sessions
-from vya_backupd.operations.feeding_serial import SerialFeeder
 
 LARGEST_TEXT = 16 << 20
 """Bytes of schema and post section that are held in memory to be cut; a dump with more is restored serially."""
@@ -84,6 +84,7 @@ class _Jobs:
         self._pool = feeding.site.pool
         self._found = found
         self._client = feeding.target.tools.client
+        self._fit = feeding.fit
         self._progress = Progress(feeding.tell)
         self._reader = UnitReader(source, self._pool, self._progress.add)
         self.header = b""
@@ -103,13 +104,14 @@ class _Jobs:
 
     def _section(self, section: Section) -> bytes:
         found = texts(self._source, self._pool, Walk(), frozenset({section}))
-        return b"".join(text for text, _ in found)
+        return self._fit.whole(b"".join(text for text, _ in found))
 
     def _settings_before_post(self, definitions: list[Entry], schema: bytes) -> tuple[bytes, ...]:
         """The settings that the first entry of the post section finds in one session."""
         last = definitions[-1].settings if definitions else ()
         data = self._found.last_data
-        return in_force(last, settings_behind(schema) + (settings_behind(self._reader.text(data)) if data else []))
+        found = in_force(last, settings_behind(schema) + (settings_behind(self._reader.text(data)) if data else []))
+        return tuple(each for each in found if not self._fit.unwanted(each))
 
     def _rows(self, units: Units) -> Batch:
         jobs = map(self._job, units)
@@ -124,7 +126,10 @@ class _Jobs:
         )
 
     def _job(self, unit: Unit) -> Job:
-        return Job(f"data of {unit[0].name}", lambda: self._reader.texts(unit))
+        name = unit[0].name
+        if name == LARGE_OBJECTS and self._fit:
+            return Job(f"data of {name}", lambda: self._fit.through(self._reader.texts(unit)))
+        return Job(f"data of {name}", lambda: self._reader.texts(unit))
 
 
 def _batch(step: Step) -> Batch:

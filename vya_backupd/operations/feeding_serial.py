@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import os
 
+from vya_backupd.engines import mysql_sessions
 from vya_backupd.engines.mysql_foreign import ForeignText
 from vya_backupd.engines.postgresql_guard import RestrictLines, guards
 from vya_backupd.errors import ToolError
 from vya_backupd.model.instance import EngineKind
 from vya_backupd.operations.feeding import Fed, Feeding, raise_if_failed
+from vya_backupd.operations.targets import Target
 from vya_backupd.pipeline.pipes import ClientGoneError
 from vya_backupd.pipeline.restore import RestoreTerms, restore
 from vya_backupd.policy.limits import Flow
 
-from vya_backupd.engines import mysql_sessions
-from vya_backupd.operations.targets import Target
-
 
 def _unrestricting(target: Target) -> tuple[RestrictLines, ...]:
-    """psql is in restricted mode already where it can be (``engines.postgresql_guard``)."""
+    """Psql is in restricted mode already where it can be (``engines.postgresql_guard``)."""
     is_psql = target.instance.kind is EngineKind.POSTGRESQL
     return (RestrictLines(),) if is_psql and guards(target.tools.client) else ()
 
@@ -35,6 +34,7 @@ class SerialFeeder:
             watch=lambda raw, _: feeding.tell("restoring", raw),
             rewrite=feeding.silencer,
             fit_foreign=None if target.instance.kind is EngineKind.POSTGRESQL else ForeignText(feeding.silencer),
+            fittings=(*_unrestricting(target), *feeding.fit.chain()),
             throttle=site.limits.throttle(target.instance.id, Flow.RESTORE),
         )
         async with site.spawner.start(command, stdin="pipe") as process:

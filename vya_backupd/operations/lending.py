@@ -11,9 +11,7 @@ import structlog
 
 from vya_backupd import faults
 from vya_backupd.engines import mysql_definers
-from vya_backupd.errors import VyaError
-from vya_backupd.model.backup import BackupFacts
-from vya_backupd.model.instance import EngineKind
+from vya_backupd.errors import ServerError, VyaError
 from vya_backupd.model.secret import mask_user
 from vya_backupd.operations.belongings import Notebook
 from vya_backupd.operations.site import Site
@@ -24,30 +22,35 @@ _log = structlog.get_logger("vya.restore")
 
 @contextlib.asynccontextmanager
 async def definers_lent(
-    site: Site, target: Target, facts: BackupFacts | None, databases: Sequence[str], notebook: Notebook
+    site: Site, target: Target, definers: Sequence[tuple[str, str]], databases: Sequence[str], notebook: Notebook
 ) -> AsyncIterator[list[str]]:
-    """For as long as the context lasts, the backup's definers can be named in these databases. Yields notes.
+    """For as long as the context lasts, these definers (user, host) can be named in these databases. Yields notes.
 
     What is lent stands in the notebook until it is taken back.
     """
     notes: list[str] = []
-    if facts is None or target.instance.kind is EngineKind.POSTGRESQL:
+    if not definers:
         yield notes
         return
     try:
-        await _lend(site, target, facts, databases, notes, notebook)
+        await _lend(site, target, definers, databases, notes, notebook)
         yield notes
     finally:
         await asyncio.shield(asyncio.ensure_future(_take_back(site, target, notebook)))
 
 
 async def _lend(
-    site: Site, target: Target, facts: BackupFacts, databases: Sequence[str], notes: list[str], notebook: Notebook
+    site: Site,
+    target: Target,
+    definers: Sequence[tuple[str, str]],
+    databases: Sequence[str],
+    notes: list[str],
+    notebook: Notebook,
 ) -> None:
-    definers = mysql_definers.of_properties(facts.properties)
-    if not definers:
+    try:
+        there = await site.probe.globals_target(target.instance)
+    except ServerError:  # an account that may not look may not lend either; most dumps restore all the same
         return
-    there = await site.probe.globals_target(target.instance)
     others = [each for each in definers if "@".join(each) != there.login]
     rows = await site.probe.fetch(target.instance, mysql_definers.granted_on(databases))
     granted = {(str(user), str(host), str(name)) for user, host, name in rows}

@@ -12,6 +12,7 @@ import asyncio
 from typing import Any
 
 from vya_backupd.engines import mysql_sql
+from vya_backupd.engines.mysql_definer_text import definers_in
 from vya_backupd.engines.postgresql import PostgreSQL
 from vya_backupd.errors import IntegrityError, NotFoundError, UsageError, VyaError
 from vya_backupd.model.backup import Extent, Section
@@ -20,7 +21,9 @@ from vya_backupd.model.operation import Progress
 from vya_backupd.operations import partial_mysql
 from vya_backupd.operations.belongings import Notebook, beside_name, token
 from vya_backupd.operations.extract import manifest_of
+from vya_backupd.operations.fitting import fit_of, refuse_strange
 from vya_backupd.operations.partial_postgresql import PostgresqlTables
+from vya_backupd.operations.preflight_mysql import check_definers
 from vya_backupd.operations.requests import RestoreRequest
 from vya_backupd.operations.selection import SEQUENCES, Contents, open_contents, resolve, text_of
 from vya_backupd.operations.site import Site
@@ -39,6 +42,7 @@ async def plan_tables(
     Raises:
         VyaError: there is no such table, or what stands at the target forbids it.
     """
+    refuse_strange(request, instance.kind)
     target = await look_at(site, instance, database)
     refuse_unsuitable(source, target, is_globals=False)
     if request.data_only and not target.exists:
@@ -57,6 +61,10 @@ async def plan_tables(
     return RestorePlan(
         source, target, bool(tables.replaced), _actions(source, target, tables, request), _notes(tables), tables
     )
+
+
+_TRIGGERS = "\0triggers"
+"""The key of the text of all triggers, beside the names of tables."""
 
 
 class _Planner:
@@ -84,20 +92,29 @@ class _Planner:
             names = resolve(file, contents, self._request.tables or (), pool)
             if contents.listing is not None:
                 return contents, names, {SEQUENCES: text_of(file, contents, Section.DATA, SEQUENCES, pool)}
-            return contents, names, {name: text_of(file, contents, Section.SCHEMA, name, pool) for name in names}
+            definitions = {name: text_of(file, contents, Section.SCHEMA, name, pool) for name in names}
+            wanted = [] if self._request.data_only else names
+            triggers = b"".join(text_of(file, contents, Section.POST, name, pool) for name in wanted)
+            return contents, names, {**definitions, _TRIGGERS: triggers}
 
     async def _postgresql(self, contents: Contents, names: tuple[str, ...], texts: dict[str, bytes]) -> TablesPlan:
         job = PostgresqlTables(self._site, self._target, self._source, contents, self._request)
         choice = await job.choose(names, texts[SEQUENCES])
+        await job.refuse_lacking()
         sequences = contents.extents(Section.DATA, [SEQUENCES])
         read = contents.read + sum(each.size for each in sequences)
         return self._planned(contents, choice.places, choice.replaced, job.extents, read, job)
 
     async def _mysql(self, contents: Contents, names: tuple[str, ...], texts: dict[str, bytes]) -> TablesPlan:
         site, target, request = self._site, self._target, self._request
+        triggers = texts.pop(_TRIGGERS)
         places, replaced, there = await partial_mysql.choose(site, target, request, names)
         partial_mysql.refuse_odd_keys(texts)
-        job = partial_mysql.MysqlTables(site, target, self._source, contents, request, places, replaced, texts, there)
+        definers = sorted(definers_in(triggers))
+        doubts = await check_definers(site, contents.manifest.facts, target, definers, request)
+        job = partial_mysql.MysqlTables(
+            site, target, self._source, contents, request, places, replaced, texts, triggers, there, doubts
+        )
         read = contents.read + sum(each.size for each in contents.extents(Section.SCHEMA, names))
         return self._planned(contents, places, replaced, job.extents, read, job)
 
@@ -148,8 +165,9 @@ def _notes(tables: TablesPlan) -> tuple[str, ...]:
 class PartialRestorer:
     """One restore of single tables."""
 
-    def __init__(self, site: Site, work: Work, plan: RestorePlan, tables: TablesPlan) -> None:
+    def __init__(self, site: Site, work: Work, plan: RestorePlan, tables: TablesPlan, request: RestoreRequest) -> None:
         self._site = site
+        self._fit = fit_of(request)
         self._work = work
         self._plan = plan
         self._tables = tables
@@ -204,12 +222,13 @@ class PartialRestorer:
     async def _arrive(self, engine: PostgreSQL) -> list[str]:
         """Into a database that gets its name when the tables are in it."""
         beside = beside_name(self._target.database, f"new_{token(self._work.operation.id)}")
-        facts = self._plan.source.facts
+        facts, fit = self._plan.source.facts, self._fit
         self._notebook.making(beside)
-        await self._execute(engine.create_database_sql(beside, facts.properties if facts else {}, self._target.server))
+        properties = fit.properties(facts.properties) if facts else {}
+        await self._execute(engine.create_database_sql(beside, properties, self._target.server))
         try:
             notes = await self._make(beside)
-            settings = engine.properties_sql(facts.database_sql, beside) if facts else []
+            settings = fit.wanted(engine.properties_sql(facts.database_sql, beside)) if facts else []
             await self._execute([*settings, *engine.rename_database_sql(beside, self._target.database)])
         except BaseException:
             await self._drop_again(beside)

@@ -17,12 +17,15 @@ from vya_backupd import faults
 from vya_backupd.engines import mysql_sql as sql
 from vya_backupd.engines import mysql_swap
 from vya_backupd.engines.cut_mysql import TableText, table_text, unquoted
+from vya_backupd.engines.mysql_definer_text import definers_in
 from vya_backupd.errors import TargetError, UsageError, VyaError
 from vya_backupd.model.backup import Extent, Section
 from vya_backupd.model.instance import EngineKind
 from vya_backupd.operations.belongings import Notebook, beside_name, token
+from vya_backupd.operations.fitting import fit_of
 from vya_backupd.operations.lending import definers_lent
 from vya_backupd.operations.partial_feeding import feed_client
+from vya_backupd.operations.preflight_mysql import definers_of
 from vya_backupd.operations.requests import RestoreRequest
 from vya_backupd.operations.selection import Contents, Parts
 from vya_backupd.operations.site import Site
@@ -38,7 +41,11 @@ _ONE_TRANSACTION = b"SET autocommit=0;\n"
 
 @dataclass(frozen=True, slots=True)
 class MysqlTables:
-    """One restore of tables, decided. ``definitions`` are their texts in the backup, ``there`` the tables of the target."""
+    """One restore of tables, decided.
+
+    ``definitions`` are their texts in the backup, ``triggers`` those of their triggers, ``there`` the tables of the
+    target.
+    """
 
     site: Site
     target: Target
@@ -48,7 +55,9 @@ class MysqlTables:
     places: Mapping[str, str]
     replaced: tuple[str, ...]
     definitions: Mapping[str, bytes]
+    triggers: bytes
     there: frozenset[str]
+    doubts: tuple[str, ...] = ()
 
     @property
     def _parts(self) -> Parts:
@@ -57,7 +66,7 @@ class MysqlTables:
     @property
     def notes(self) -> Sequence[str]:
         """See ``TablesJob``."""
-        return ()
+        return self.doubts
 
     @property
     def extents(self) -> tuple[Extent, ...]:
@@ -75,7 +84,8 @@ class MysqlTables:
         roles = (beside_name(database, f"{role}_{token(operation)}") for role in ("new", "old"))
         beside, aside = roles
         facts = self.contents.manifest.facts
-        async with definers_lent(self.site, self.target, facts, [database, beside], notebook) as lent:
+        definers = definers_of(self.request, sorted(definers_in(self.triggers)))
+        async with definers_lent(self.site, self.target, definers, [database, beside], notebook) as lent:
             notebook.making(beside)
             create = self.target.engine.create_database_sql(beside, facts.properties, self.target.server)
             await self.site.probe.execute(self.target.instance, create)
@@ -103,7 +113,7 @@ class MysqlTables:
             contents.header,
             b"".join(self._definition(name) for name in names),
             Rows(tuple(contents.extents(Section.DATA, names))) if self._parts.data else b"",
-            Rows(tuple(contents.extents(Section.POST, names))),
+            fit_of(self.request).whole(self.triggers),
             contents.footer,
         ]
 

@@ -10,23 +10,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from vya_backupd import faults
+from vya_backupd.engines import tables_postgresql as sql
 from vya_backupd.engines.kinds_postgresql import EntryKind
 from vya_backupd.engines.pick_postgresql import Picked, Wanted, pick, script
 from vya_backupd.engines.postgresql_guard import guards, unrestricted
+from vya_backupd.engines.postgresql_statement_text import needs_of
 from vya_backupd.engines.rename_postgresql import CopyNames, Pair, pair, renamed
 from vya_backupd.errors import ServerError, TargetError, UsageError
 from vya_backupd.model.backup import Extent, Section
 from vya_backupd.operations.belongings import Notebook, token
+from vya_backupd.operations.fitting import fit_of
 from vya_backupd.operations.partial_feeding import feed_client
+from vya_backupd.operations.preflight_postgresql import refuse_missing
 from vya_backupd.operations.requests import RestoreRequest
 from vya_backupd.operations.selection import Contents, Parts
 from vya_backupd.operations.site import Site
 from vya_backupd.operations.sources import Source
-from vya_backupd.pipeline.pieces import Piece, Rows, Script
-
-from vya_backupd import faults
-from vya_backupd.engines import tables_postgresql as sql
 from vya_backupd.operations.targets import Target
+from vya_backupd.pipeline.pieces import Piece, Rows, Script
 
 _PLAIN_TABLES = frozenset("rpf")
 
@@ -83,6 +85,7 @@ class PostgresqlTables:
         self._choice: Choice | None = None
         self._contents = contents
         self._request = request
+        self._fit = fit_of(request)
         self._parts = Parts(not request.data_only, not request.schema_only, not request.no_indexes)
         if contents.listing is None:
             raise UsageError("this is no backup of PostgreSQL")
@@ -97,6 +100,13 @@ class PostgresqlTables:
         """
         self._choice = await self._chosen(names, positions)
         return self._choice
+
+    async def refuse_lacking(self) -> None:
+        """Ask the server for what the chosen tables name. Raises TargetError ``target_lacks``."""
+        if not self._request.data_only:
+            texts = [script(self.choice.picked.schema), script(self.choice.picked.post)]
+            facts, needs = self._contents.manifest.facts, needs_of(texts, self._fit.unwanted)
+            await refuse_missing(self._site, facts, self._target, needs, self._request)
 
     @property
     def choice(self) -> Choice:
@@ -218,10 +228,10 @@ class PostgresqlTables:
             self._outer(self._contents.header) + b"\nBEGIN;\n",
             b"".join(sql.create_schema(self._encoded(name)) for name in choice.new_schemas),
             b"".join(sql.create_schema(name) for name in dict.fromkeys(new[0] for new in moved.values())),
-            _moved(script(picked.schema), moved),
+            _moved(self._fit.whole(script(picked.schema)), moved),
             rows,
             _moved(choice.positions, moved) if self._parts.data else b"",
-            _moved(script(picked.post), moved),
+            _moved(self._fit.whole(script(picked.post)), moved),
             self._checks(picked, moved) if self._parts.data else b"",
             self._exchange(choice, moved) if choice.staged else b"",
             b"COMMIT;\n",

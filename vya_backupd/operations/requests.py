@@ -89,7 +89,8 @@ class RestoreRequest(_Request):
     """What to restore (``backup_id``, ``file``, or the newest of ``instance`` and ``database``) and where to.
 
     ``datetime``: ISO 8601 with an offset, or without one in the scheduling time zone. ``tables``: these alone, whole or
-    in part; ``target_table`` is another name for the one.
+    in part; ``target_table`` is another name for the one. ``definer``: keep, strip, or replace by ``definer_user``
+    (``USER@HOST``); ``no_owner`` and what follows it leave statements of PostgreSQL out.
     """
 
     instance: str | None = None
@@ -115,6 +116,12 @@ class RestoreRequest(_Request):
     data_only: bool = False
     no_indexes: bool = False
     append: bool = False
+    definer: str = "keep"
+    definer_user: str | None = None
+    no_owner: bool = False
+    no_privileges: bool = False
+    no_tablespaces: bool = False
+    skip_extensions: tuple[str, ...] | None = None
 
     @classmethod
     def parse(cls, record: dict[str, Any]) -> Self:
@@ -143,6 +150,7 @@ class RestoreRequest(_Request):
         if by_name and request.latest == (request.datetime is not None):
             raise UsageError("say which backup: either the latest, or the newest before a datetime")
         _check_tables(request)
+        _check_definer(request)
         return request
 
 
@@ -175,6 +183,16 @@ def _check_tables(request: RestoreRequest) -> None:
         raise UsageError("--append adds rows to a table that is there: it needs --data-only")
     if request.target_table is not None and len(request.tables) > 1:
         raise UsageError("--target-table is the name of one table, several are to be restored")
+
+
+def _check_definer(request: RestoreRequest) -> None:
+    """What is said of definers must go together."""
+    if request.definer not in ("keep", "strip", "replace"):
+        raise UsageError(f"definers can be kept, stripped or replaced, not {request.definer!r}")
+    if request.definer == "replace" and not request.definer_user:
+        raise UsageError("--definer replace needs an account", hint="Name it with --definer-user USER@HOST.")
+    if request.definer_user is not None and request.definer != "replace":
+        raise UsageError("--definer-user is the account for --definer replace", hint="Add --definer replace.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from vya_backupd.model.instance import Instance
 from vya_backupd.model.operation import State
 from vya_backupd.operations.leftovers import Leftovers
 from vya_backupd.operations.partial import PartialRestorer, plan_tables
+from vya_backupd.operations.planning import plan_one
 from vya_backupd.operations.requests import RestoreRequest
 from vya_backupd.operations.restoring import Restorer
 from vya_backupd.operations.restoring_globals import GlobalsRestorer
@@ -26,7 +27,7 @@ from vya_backupd.operations.sources import (
     in_use,
     sources_of,
 )
-from vya_backupd.operations.targets import RestorePlan, plan_one
+from vya_backupd.operations.targets import RestorePlan
 from vya_backupd.operations.verify import verify_source
 from vya_backupd.operations.work import Work
 
@@ -76,7 +77,7 @@ class RestoreHandler:
         for plan in plans:
             _require_confirmation(plan, request)
         if request.dry_run:
-            return await self._dry_run_of_tables(work, plans)
+            return await self._dry_run_of_tables(work, plans, request)
         await work.plan_steps([plan.target.where for plan in plans])
         return {"restored": await self._restore_all(work, plans, request)}
 
@@ -111,7 +112,7 @@ class RestoreHandler:
                 await work.step_finished(*where, State.FAILED, error=error.at(*where))
         return {"dry_run": True}
 
-    async def _dry_run_of_tables(self, work: Work, plans: list[RestorePlan]) -> dict[str, Any]:
+    async def _dry_run_of_tables(self, work: Work, plans: list[RestorePlan], request: RestoreRequest) -> dict[str, Any]:
         """Validate what would be read; the servers were only looked at."""
         await work.plan_steps([plan.target.where for plan in plans])
         for plan in plans:
@@ -120,7 +121,7 @@ class RestoreHandler:
             await work.step_started(*plan.target.where)
             try:
                 with in_use(self._site, plan.source):
-                    await PartialRestorer(self._site, work, plan, plan.tables).verify()
+                    await PartialRestorer(self._site, work, plan, plan.tables, request).verify()
                 detail = {"dry_run": True, "file": str(plan.source.path), "read_bytes": plan.tables.read_bytes}
                 await work.step_finished(*plan.target.where, State.SUCCEEDED, detail=detail)
             except VyaError as error:
@@ -208,7 +209,7 @@ class _Run:
 
 def _restorer(site: Site, work: Work, plan: RestorePlan, request: RestoreRequest) -> Restorer | PartialRestorer:
     if plan.tables is not None:
-        return PartialRestorer(site, work, plan, plan.tables)
+        return PartialRestorer(site, work, plan, plan.tables, request)
     return Restorer(site, work, plan, request)
 
 

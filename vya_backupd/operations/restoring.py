@@ -24,8 +24,10 @@ from vya_backupd.operations.belongings import Notebook, beside_name, token
 from vya_backupd.operations.checking import check_restored
 from vya_backupd.operations.feeding import Fed, Feeding
 from vya_backupd.operations.feeding_choice import feeder_for
+from vya_backupd.operations.fitting import fit_of
 from vya_backupd.operations.lending import definers_lent
 from vya_backupd.operations.phases import Phases
+from vya_backupd.operations.preflight_mysql import named_definers
 from vya_backupd.operations.requests import RestoreRequest
 from vya_backupd.operations.site import Site
 from vya_backupd.operations.swapping import Exchange
@@ -44,6 +46,7 @@ class Restorer:
         self._plan = plan
         self._request = request
         self._target = plan.target
+        self._fit = fit_of(request)
         self._expected = plan.source.manifest.raw_size_bytes if plan.source.manifest else 0
         self._silenced: list[str] = []
         self._phases = Phases()
@@ -57,7 +60,8 @@ class Restorer:
             VyaError: whatever failed first. What had been created is gone then, or is named in the error's hint.
         """
         places = [self._target.database, *([self._beside("new")] if self._plan.overwrite else [])]
-        async with definers_lent(self._site, self._target, self._plan.source.facts, places, self._notebook) as notes:
+        definers = named_definers(self._plan.source.facts, self._request)
+        async with definers_lent(self._site, self._target, definers, places, self._notebook) as notes:
             detail = await self._restore_database()
         detail["notes"] += notes
         return detail
@@ -142,7 +146,7 @@ class Restorer:
             if self._request.disconnect:
                 statements += target.engine.disconnect_sql(database)
             statements += target.engine.drop_database_sql(database, target.server)
-        properties = facts.properties if facts else {}
+        properties = self._fit.properties(facts.properties) if facts else {}
         statements += target.engine.create_database_sql(database, properties, target.server)
         if self._is_marked(database):
             statements.append(mysql_sql.mark(database, self._notebook.now.marker))
@@ -160,9 +164,8 @@ class Restorer:
         silencer = EventSilencer() if self._events_wait(database) else None
         self._tell("restoring", 0)
         source, sessions = self._plan.source, self._request.sessions
-        feeding = Feeding(
-            self._site, self._target, database, source, self._tell, silencer, sessions, self._request.skip_binlog
-        )
+        binlog = self._request.skip_binlog
+        feeding = Feeding(self._site, self._target, database, source, self._tell, silencer, sessions, binlog, self._fit)
         fed = await feeder_for(feeding).feed(feeding)
         self._silenced = silencer.names if silencer else []
         return fed
@@ -173,7 +176,7 @@ class Restorer:
         notes = []
         if facts is not None and facts.database_sql:
             self._tell("setting properties", self._expected)
-            await self._execute(target.engine.properties_sql(facts.database_sql, database))
+            await self._execute(self._fit.wanted(target.engine.properties_sql(facts.database_sql, database)))
         if target.engine.analyze_sql(database):
             self._tell("analyzing", self._expected)
             notes += await analyze(self._site, target, database, sessions)

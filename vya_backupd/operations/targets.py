@@ -6,22 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from vya_backupd.engines import postgresql_guard
 from vya_backupd.engines.base import Engine
 from vya_backupd.engines.registry import engine_for
 from vya_backupd.engines.tools import Toolset
 from vya_backupd.errors import TargetError, UsageError
-from vya_backupd.model.backup import GLOBALS_NAME, BackupType, Extent, Proof
+from vya_backupd.model.backup import GLOBALS_NAME, Extent, Proof
 from vya_backupd.model.instance import SYSTEM_DATABASES, EngineKind, Instance, ServerFacts
 from vya_backupd.operations.belongings import Notebook
-from vya_backupd.operations.requests import RestoreRequest
 from vya_backupd.operations.site import Site
 from vya_backupd.operations.sources import Source
-from vya_backupd.probe.postgresql import listed
-
-from vya_backupd.engines import postgresql_guard
-from vya_backupd.engines.postgresql import PostgreSQL
-
-_UNLOGGED = ("nothing of it reaches the binary log: replicas, and restores to a moment, will lack these tables",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,84 +147,6 @@ async def _number(site: Site, instance: Instance, sql: str, database: str | None
     return await site.probe.number(instance, sql, database)
 
 
-async def plan_one(
-    site: Site, source: Source, instance: Instance, database: str, request: RestoreRequest
-) -> RestorePlan:
-    """Plan one database's restore.
-
-    Raises:
-        TargetError: what stands there forbids it.
-        UsageError: what is asked for means nothing there.
-    """
-    if request.skip_binlog and instance.kind is EngineKind.POSTGRESQL:
-        raise UsageError("PostgreSQL has no binary log to be skipped")
-    target = await look_at(site, instance, database)
-    is_globals = source.facts is not None and source.facts.type is BackupType.GLOBALS
-    refuse_unsuitable(source, target, is_globals=is_globals)
-    await refuse_lacking(site, source, target, with_globals=request.globals)
-    taken = target.objects > 0
-    if taken and not request.overwrite:
-        raise TargetError(
-            f"database {database!r} exists on {instance.id} and is not empty ({target.objects} objects)",
-            code="target_not_empty",
-            hint="Restore beside it with --target-database NAME, or replace it with --overwrite.",
-            instance=instance.id,
-            database=database,
-        )
-    if taken:
-        await _refuse_irreplaceable(site, target)
-    return RestorePlan(
-        source,
-        target,
-        overwrite=taken,
-        actions=_actions(source, target, taken=taken, is_globals=is_globals),
-        warnings=_warnings(source, target) + (_UNLOGGED if request.skip_binlog else ()),
-    )
-
-
-async def refuse_lacking(site: Site, source: Source, target: Target, *, with_globals: bool) -> None:
-    """What a PostgreSQL database needs of its server and does not find there, said before anything is done.
-
-    ``with_globals``: the roles come with the same restore.
-
-    Raises:
-        TargetError: ``target_unsuitable``.
-    """
-    facts = source.facts
-    if facts is None or facts.type is BackupType.GLOBALS or not isinstance(target.engine, PostgreSQL):
-        return
-    roles, extensions = await site.probe.missing(target.instance, facts.properties)
-    lacking = [f"extension {name!r}" for name in extensions]
-    lacking += [] if with_globals else [f"role {name!r}" for name in roles]
-    if lacking:
-        raise TargetError(
-            f"{target.instance.id} lacks what the backup of {facts.database!r} needs: {listed(lacking)}",
-            code="target_unsuitable",
-            hint="Install the packages of the extensions on that server."
-            if extensions
-            else f"Restore the users first: vyactl restore --instance {facts.instance} --globals --latest"
-            f" --target-instance {target.instance.id}",
-            instance=target.instance.id,
-            database=target.database,
-        )
-
-
-async def _refuse_irreplaceable(site: Site, target: Target) -> None:
-    """What keeps PostgreSQL from dropping a database is better said before the new one is there."""
-    if not isinstance(target.engine, PostgreSQL):
-        return
-    found = await site.probe.fetch(target.instance, target.engine.obstacles_sql(target.database))
-    if found:
-        named = ", ".join(f"{kind} {name!r}" for kind, name in found)
-        raise TargetError(
-            f"{target.database!r} on {target.instance.id} cannot be replaced while it has {named}",
-            code="swap_refused",
-            hint="Remove it there first, or restore beside the database with --target-database NAME.",
-            instance=target.instance.id,
-            database=target.database,
-        )
-
-
 def refuse_unsuitable(source: Source, target: Target, *, is_globals: bool) -> None:
     """What can never go there: another engine's backup, or anything into a system database. Raises VyaError."""
     facts, instance = source.facts, target.instance
@@ -246,33 +162,3 @@ def refuse_unsuitable(source: Source, target: Target, *, is_globals: bool) -> No
         postgresql_guard.refuse_unguarded(target.tools.client)
     if not is_globals and target.database in SYSTEM_DATABASES[instance.kind]:
         raise UsageError(f"{target.database!r} is a system database of {instance.kind}: choose another target")
-
-
-def _actions(source: Source, target: Target, *, taken: bool, is_globals: bool) -> tuple[str, ...]:
-    verify = f"read {source.path} wholly and verify it"
-    name = repr(target.database)
-    if is_globals:
-        account = "those that exist get the recorded passwords and rights, except the one that restores"
-        return verify, f"create the users, roles and grants of the backup on {target.instance.id}; {account}"
-    if taken:
-        return (
-            verify,
-            f"restore beside {name} and check it",
-            f"replace {name} by it, and drop the former {name}",
-        )
-    before = f"replace the empty database {name}" if target.exists and source.facts else f"create database {name}"
-    if target.exists and source.facts is None:
-        before = f"use the empty database {name}"
-    return verify, before, "restore into it and check it"
-
-
-def _warnings(source: Source, target: Target) -> tuple[str, ...]:
-    facts = source.facts
-    if facts is None:
-        return ("this file was not written by VYA BackupDB: nothing is known of it but its text",)
-    theirs = tuple(int(part) for part in facts.server_version.split(".") if part.isdigit())
-    if theirs[:2] > target.server.version[:2]:
-        return (
-            f"the backup is of a newer server ({facts.server_version}) than {target.instance.id}: statements may fail",
-        )
-    return ()

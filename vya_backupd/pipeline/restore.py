@@ -6,10 +6,11 @@ succeeded: its exit status does, and when it has gone away early, its stderr say
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,10 +33,10 @@ _WATCH_INTERVAL = 0.1
 
 
 class Fitting(Protocol):
-    """Changes the text of a foreign file on its way."""
+    """Changes the text of a dump on its way, piece by piece, in its order."""
 
-    def feed(self, text: bytes) -> bytes:
-        """Take a piece; give back what can be passed on."""
+    def feed(self, text: bytes, section: Section | None = None) -> bytes:
+        """Take a piece; give back what can be passed on. ``section``: None where the file does not say."""
 
     def finish(self) -> bytes:
         """Give back the rest."""
@@ -48,7 +49,7 @@ class RestoreTerms:
     ``before`` and ``after`` are SQL sent around the dump. ``sections``: only these (of a labelled file; None: all).
     ``watch(raw_bytes, file_bytes)`` is called from a thread, a few times per second. ``rewrite(section, object, text)``
     gives the text that the client gets instead of a segment's, in the order of the dump; ``fit_foreign`` does so for a
-    file without labels. ``throttle`` holds back what is fed.
+    file without labels; ``fittings`` see the text of either then. ``throttle`` holds back what is fed.
     """
 
     before: bytes = b""
@@ -57,6 +58,7 @@ class RestoreTerms:
     watch: Callable[[int, int], None] | None = None
     rewrite: Rewrite | None = None
     fit_foreign: Fitting | None = None
+    fittings: tuple[Fitting, ...] = ()
     throttle: Throttle | None = None
 
 
@@ -88,9 +90,9 @@ def _restore(
     path: Path, client: PipeWriter, pool: ThreadPoolExecutor, stop: Stop, terms: RestoreTerms
 ) -> RestoreResult:
     walk, done, tail, watched_at = Walk(), 0, b"", 0.0
-    with open_source(path) as source:
+    with open_source(path) as source, contextlib.closing(_fitted(source, pool, walk, terms)) as pieces:
         client.write(terms.before)
-        for text, offset in _fitted(source, pool, walk, terms):
+        for _, text, offset in pieces:
             stop.check()
             client.write(text)
             done += len(text)
@@ -104,16 +106,24 @@ def _restore(
     return RestoreResult(done, tail, walk.facts)
 
 
-def _fitted(
-    source: FileSource, pool: ThreadPoolExecutor, walk: Walk, terms: RestoreTerms
-) -> Iterator[tuple[bytes, int]]:
-    fitting = terms.fit_foreign
-    if fitting is None or looks_labelled(source.read_at(0, SMALLEST_HEADER)):
-        yield from texts(source, pool, walk, terms.sections, terms.rewrite)
-        return
-    for text, offset in foreign_text(source):
-        yield fitting.feed(text), offset
-    yield fitting.finish(), source.size
+_Piece = tuple[Section | None, bytes, int]
+"""Text, the section that it is of where that is known, and the place in the file behind it."""
+
+
+def _fitted(source: FileSource, pool: ThreadPoolExecutor, walk: Walk, terms: RestoreTerms) -> Generator[_Piece]:
+    is_foreign = not looks_labelled(source.read_at(0, SMALLEST_HEADER))
+    first = (terms.fit_foreign,) if is_foreign and terms.fit_foreign is not None else ()
+    pieces = _pieces(source, pool, walk, terms.sections, terms.rewrite)
+    for fitting in (*first, *terms.fittings):
+        pieces = _through(fitting, pieces)
+    yield from pieces
+
+
+def _through(fitting: Fitting, pieces: Iterator[_Piece]) -> Iterator[_Piece]:
+    offset = 0
+    for section, text, offset in pieces:
+        yield section, fitting.feed(text, section), offset
+    yield None, fitting.finish(), offset
 
 
 def texts(
@@ -128,8 +138,18 @@ def texts(
     Raises:
         IntegrityError: damage, as far as labels, CRCs and sizes show it.
     """
+    return ((text, offset) for _, text, offset in _pieces(source, pool, walk, sections, rewrite))
+
+
+def _pieces(
+    source: FileSource,
+    pool: ThreadPoolExecutor,
+    walk: Walk,
+    sections: frozenset[Section] | None,
+    rewrite: Rewrite | None,
+) -> Iterator[_Piece]:
     if not looks_labelled(source.read_at(0, SMALLEST_HEADER)):
-        yield from foreign_text(source)
+        yield from ((None, text, offset) for text, offset in foreign_text(source))
         return
     wanted = (
         member
@@ -139,7 +159,7 @@ def texts(
     for text, member in _ahead(source, pool, wanted):
         label = member.label
         rewritten = text if rewrite is None else rewrite(label.section, label.object, text)
-        yield rewritten, member.offset + label.member_size
+        yield label.section, rewritten, member.offset + label.member_size
 
 
 def _ahead(source: FileSource, pool: ThreadPoolExecutor, wanted: Iterator[Member]) -> Iterator[tuple[bytes, Member]]:

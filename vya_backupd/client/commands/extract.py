@@ -9,7 +9,7 @@ import typer
 
 from vya_backupd.client.command import command
 from vya_backupd.client.commands.restore import check
-from vya_backupd.client.commands.restore_options import SourceOptions, TableOptions
+from vya_backupd.client.commands.restore_options import FitOptions, SourceOptions, TableOptions
 from vya_backupd.client.session import Session
 from vya_backupd.errors import UsageError
 
@@ -30,14 +30,14 @@ def register(app: typer.Typer) -> None:
     )(extract)
 
 
-def extract(session: Session, source: SourceOptions, table: TableOptions) -> int:
+def extract(session: Session, source: SourceOptions, table: TableOptions, fit: FitOptions) -> int:
     """Write the SQL of single tables of a backup to stdout.
 
     The text is a dump of its own, with the session settings of the whole one: psql or mysql loads it. Of the file only
     the parts that are needed are read; they are verified before the first line is written. A table comes with
     everything that belongs to it: partitions, sequences of its columns, indexes, keys, triggers, rights, comments.
     """
-    request = source.request() | table.request()
+    request = source.request() | table.request() | fit.request()
     check({**request, "all": False, "globals": False})
     if not request["tables"]:
         raise UsageError("nothing says which table is meant", hint="Name it with --table.")

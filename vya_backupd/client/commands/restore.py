@@ -11,6 +11,7 @@ from vya_backupd.client.command import command
 from vya_backupd.client.commands.backups import list_backups
 from vya_backupd.client.commands.restore_options import (
     CareOptions,
+    FitOptions,
     IntoTableOptions,
     SourceOptions,
     SpeedOptions,
@@ -35,6 +36,8 @@ def register(app: typer.Typer) -> None:
             "vyactl restore --instance prod-pg --all --globals --target-instance new-pg",
             "vyactl restore --file /srv/old/shop.sql.gz --target-instance new-pg --target-database shop",
             "vyactl restore --instance prod-pg --database shop --latest --table public.orders --target-table orders_old",
+            "vyactl restore --backup ID --target-instance new-mysql --definer replace --definer-user 'app@%'",
+            "vyactl restore --backup ID --target-instance new-pg --no-owner --no-privileges --skip-extension pg_cron",
             "vyactl restore --interactive",
         ),
         exits=(3, 4, 5, 6, 78, 130),
@@ -50,6 +53,7 @@ def restore(
     target: TargetOptions,
     care: CareOptions,
     how: SpeedOptions,
+    fit: FitOptions,
     table: TableOptions,
     into: IntoTableOptions,
 ) -> int:
@@ -60,6 +64,10 @@ def restore(
     failure leaves the original as it was. What will happen is shown first. --overwrite asks for the target's name
     typed back, unless --yes; without a terminal it needs --yes.
 
+    What the backup needs of the target's server is asked first: on PostgreSQL roles, extensions and tablespaces that are
+    missing are refused, all at once; on MySQL and MariaDB definers that do not exist there are warned of. --definer,
+    --no-owner, --no-privileges, --no-tablespaces and --skip-extension are the ways to do without. The file stays as it is.
+
     --table restores single tables, with what belongs to them: partitions, sequences of columns, indexes, keys, triggers,
     rights, comments. Only the bytes of these tables are read and verified. A table that exists is left alone; --overwrite
     replaces it in one step when its successor is whole, --target-table gives the restored one another name, and
@@ -68,7 +76,7 @@ def restore(
     if list_:
         return list_backups(session, source.instance, source.database, None)
     request: dict[str, Any] = {}
-    for options in (source, target, care, how, table, into):
+    for options in (source, target, care, how, fit, table, into):
         request |= options.request()
     return _run(session, request, interactive=care.interactive, yes=care.yes)
 

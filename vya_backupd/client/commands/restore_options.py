@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -186,6 +187,58 @@ class SpeedOptions:
     def request(self) -> dict[str, Any]:
         """As the daemon is told."""
         return asdict(self)
+
+
+class Definer(StrEnum):
+    """What becomes of the accounts in whose name views, routines, triggers and events run."""
+
+    KEEP = "keep"
+    STRIP = "strip"
+    REPLACE = "replace"
+
+
+@dataclass(frozen=True, slots=True)
+class FitOptions:
+    """What of the backup is changed or left out, so that another server takes it."""
+
+    definer: Annotated[
+        Definer,
+        typer.Option(
+            "--definer",
+            help="MySQL and MariaDB: the definers of views, routines, triggers and events. strip: the account that restores. [default: keep]",
+            show_default=False,
+        ),
+    ] = Definer.KEEP
+    definer_user: Annotated[
+        str | None,
+        typer.Option("--definer-user", metavar="USER@HOST", help="The account for --definer replace."),
+    ] = None
+    no_owner: Annotated[
+        bool, typer.Option("--no-owner", help="PostgreSQL: everything belongs to the account that restores.")
+    ] = False
+    no_privileges: Annotated[bool, typer.Option("--no-privileges", help="PostgreSQL: leave GRANT and REVOKE out.")] = (
+        False
+    )
+    no_tablespaces: Annotated[
+        bool, typer.Option("--no-tablespaces", help="PostgreSQL: everything goes into the default tablespace.")
+    ] = False
+    skip_extensions: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--skip-extension",
+            metavar="NAME",
+            help="PostgreSQL: do not create this extension; several with commas, or repeat the option.",
+        ),
+    ] = None
+
+    def request(self) -> dict[str, Any]:
+        """As the daemon is told. Raises UsageError: the two options about definers do not go together."""
+        if (self.definer is Definer.REPLACE) != (self.definer_user is not None):
+            raise UsageError(
+                "--definer replace and --definer-user need each other",
+                hint="--definer replace --definer-user USER@HOST",
+            )
+        return asdict(self) | {"definer": str(self.definer), "skip_extensions": names(self.skip_extensions)}
 
 
 def _iso(text: str | None) -> str | None:
