@@ -101,39 +101,3 @@ def right_to_set_definers(server: ServerFacts) -> str:
     if server.vendor is EngineKind.MARIADB:
         return "SET USER" if server.version >= (10, 5, 2) else "SUPER"
     return "SET_ANY_DEFINER" if server.version >= (8, 2) else "SET_USER_ID" if server.version >= (8,) else "SUPER"
-
-
-def lacking_to_hold_commits(grants: Grants) -> list[str]:
-    """Rights on everything that an account lacks to dump one database in several sessions."""
-    flush = "RELOAD" if not grants.may("FLUSH_TABLES") else ""
-    return [right for right in ("PROCESS", flush) if right and not grants.may(right)]
-
-
-def pattern_fits(on: str, name: str) -> bool:
-    """Whether a grant on all of a database pattern covers a database; ``%`` and ``_`` are wildcards there, backslashes escape."""
-    found = re.match(r"`((?:[^`]|``)*)`\.\*$", on)
-    if found is None:
-        return False
-    parts = re.findall(r"\\.|%|_|.", found.group(1).replace("``", "`"), re.DOTALL)
-    wild = {"%": ".*", "_": "."}
-    pattern = "".join(wild.get(part) or re.escape(part[-1]) for part in parts)
-    return re.fullmatch(pattern, name, re.DOTALL) is not None
-
-
-def findings(
-    instance: Instance, server: ServerFacts, grants: Grants, covered: Sequence[str], *, include_globals: bool
-) -> list[Finding]:
-    """What the account lacks, with the statements that give it."""
-    everything = _everything(instance, grants)
-    found = list(
-        _on_all(grants, covered, everything) if "*" in instance.databases else _on_named(instance, grants, covered)
-    )
-    reads_all = everything if "SELECT" in everything else ""
-    if (covered or everything or _named(instance)) and not grants.may_read_routines(server.vendor):
-        text = "this account cannot see the bodies of procedures and functions: they would be missing in dumps"
-        found.append(broken("rights", text, SEE, sql=(reads_all or _routines(server, grants),)))
-    if include_globals and not grants.may("SELECT", "mysql"):
-        grant = reads_all or f"GRANT SELECT ON `mysql`.* TO {grants.name};"
-        text = "this account may not read users and grants: the globals of this instance cannot be backed up"
-        found.append(broken("globals", text, SEE, sql=(grant,)))
-    return found or [fine("rights", "the account may read everything that is backed up")]
