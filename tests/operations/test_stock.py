@@ -266,3 +266,49 @@ async def test_where_a_database_lies_is_known_without_its_times(house: Rig) -> N
     folder = house.site.naming.folder(subject)
     assert folder == f"site/{INSTANCE}/shop"
     assert house.site.naming.path(subject).startswith(f"{folder}/2026-03-05/")
+
+
+async def test_a_hold_that_the_catalog_was_not_told_of_is_told_by_the_next_start(
+    house: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The manifest was rewritten, and then the catalog refused; a process that dies there leaves the same."""
+    await house.backup("a", 2)
+    await house.backup("b", 1)
+
+    async def refuses(*_: object) -> bool:
+        raise StorageError("the disk is full", code="disk_full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(house.site.catalog.backups, "set_manifest", refuses)
+        with pytest.raises(StorageError):
+            await holds.hold(house.site, "a", "audit", None, "anna")
+    known = await house.site.catalog.backups.get("a")
+    assert known is not None
+    assert house.site.store.read_manifest(known.path).hold is not None
+    assert known.manifest.hold is None
+    await stock.settle_cut_short(house.site)
+    told = await house.site.catalog.backups.get("a")
+    assert told is not None
+    assert told.manifest.hold is not None
+    (event,) = await house.events("backup.held")
+    assert (event.actor, event.data["note"]) == ("anna", "audit")
+    await stock.settle_cut_short(house.site)
+    assert len(await house.events("backup.held")) == 1
+
+
+async def test_the_next_change_of_a_manifest_does_not_forget_the_one_before(
+    house: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.backup("a", 2)
+    await house.backup("b", 1)
+
+    async def refuses(*_: object) -> bool:
+        raise StorageError("the disk is full", code="disk_full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(house.site.catalog.backups, "set_manifest", refuses)
+        with pytest.raises(StorageError):
+            await holds.hold(house.site, "a", "audit", None, "anna")
+    await holds.hold(house.site, "b", "audit", None, "anna")
+    held = [(await house.site.catalog.backups.get(each)) for each in ("a", "b")]
+    assert [each is not None and each.manifest.hold is not None for each in held] == [True, True]

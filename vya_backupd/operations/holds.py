@@ -7,11 +7,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from vya_backupd import faults
 from vya_backupd.errors import BusyError
 from vya_backupd.model.backup import Hold, StoredBackup
 from vya_backupd.model.event import Event
 from vya_backupd.operations.claims import claimed
+from vya_backupd.operations.rewriting import rewrite
 from vya_backupd.operations.site import Site
 from vya_backupd.operations.sources import backup_by_id
 from vya_backupd.policy.retention import is_held
@@ -66,10 +66,9 @@ async def _rewrite(site: Site, backup_id: str, held: Hold | None, name: str, act
     stored = await backup_by_id(site, backup_id)
     async with site.manifests:
         manifest = await asyncio.to_thread(site.store.read_manifest, stored.path)
-        changed = await asyncio.to_thread(site.store.rewrite_manifest, stored, replace(manifest, hold=held))
-        faults.point("hold.written")
-        await site.catalog.backups.set_manifest(changed, _event(site, name, changed, actor))
-    return changed
+        wanted = replace(manifest, hold=held)
+        event = _event(site, name, replace(stored, manifest=wanted), actor)
+        return await rewrite(site, stored, wanted, event, point="hold.written")
 
 
 def _event(site: Site, name: str, stored: StoredBackup, actor: str) -> Event:

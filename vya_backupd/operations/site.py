@@ -141,10 +141,10 @@ class Site:
 
     ``dumps`` bounds the databases that are dumped at once. ``manifests`` is held while a manifest is read, changed and
     written back, ``leftovers`` while what dead restores left is taken away. ``stock`` says whether the store was looked
-    through. ``in_use`` lists backups (once for each
-    user) that nothing may delete now. ``decode_manifest`` reads a
-    manifest that lies outside the store. ``submit`` queues a further operation in the daemon's own name. ``limits`` follow
-    the settings by themselves.
+    through. ``in_use`` lists backups (once for each user) that nothing may delete now. ``is_catalog_behind`` is for
+    ``rewriting`` alone: a manifest was written, and the catalog may not know. ``decode_manifest`` reads a manifest that
+    lies outside the store. ``submit`` queues a further operation in the daemon's own name. ``limits`` follow the settings
+    by themselves.
     """
 
     settings: Settings
@@ -162,6 +162,7 @@ class Site:
     manifests: asyncio.Lock = field(default_factory=asyncio.Lock)
     leftovers: asyncio.Lock = field(default_factory=asyncio.Lock)
     in_use: list[str] = field(default_factory=list)
+    is_catalog_behind: bool = False
     stock: Stock = field(default_factory=Stock)
     limits: Limits = field(init=False)
 

@@ -24,6 +24,7 @@ from vya_backupd.model.backup import GLOBALS_NAME, BackupType, StoredBackup
 from vya_backupd.model.event import Event
 from vya_backupd.model.operation import OperationKind, State
 from vya_backupd.operations.adopting import adopt
+from vya_backupd.operations.rewriting import settle_rewritten
 from vya_backupd.operations.site import Site
 from vya_backupd.policy.naming import Subject
 from vya_backupd.storage import Name, Orphan, Tombstone
@@ -65,6 +66,7 @@ async def settle_cut_short(site: Site) -> None:
         StorageError: store or catalog do not answer.
     """
     changes = Changes()
+    await settle_rewritten(site)
     await _end_deletions(site, changes)
     for instance, database in await site.catalog.operations.running_steps(OperationKind.BACKUP):
         known = site.settings.instances.get(instance)

@@ -20,6 +20,7 @@ from vya_backupd.model.instance import EngineKind
 from vya_backupd.model.operation import Progress, State
 from vya_backupd.operations import endmarks
 from vya_backupd.operations.requests import VerifyRequest
+from vya_backupd.operations.rewriting import rewrite
 from vya_backupd.operations.site import Site
 from vya_backupd.operations.sources import (
     Source,
@@ -126,8 +127,6 @@ class VerifyHandler:
             manifest = await asyncio.to_thread(site.store.read_manifest, source.stored.path)
             proof = manifest.proof if manifest.proof is Proof.DRILLED else Proof.VERIFIED
             grown = replace(manifest, proof=proof, verified_at=now)
-            stored = await asyncio.to_thread(site.store.rewrite_manifest, source.stored, grown)
-            faults.point("verify.proven")
             facts = manifest.facts
             event = Event(
                 "backup.verified",
@@ -138,7 +137,7 @@ class VerifyHandler:
                 work.operation.submitted_by,
                 {"backup_id": facts.id},
             )
-            await site.catalog.backups.set_manifest(stored, event)
+            await rewrite(site, source.stored, grown, event, point="verify.proven")
 
 
 async def verify_source(
