@@ -79,7 +79,7 @@ class ControlSite:
             ("POST", "/v1/operations/{id}/cancel", Role.OPERATOR, self._cancel),
             ("GET", "/v1/operations/{id}/watch", Role.VIEWER, self._watch),
             ("GET", "/v1/health", Role.VIEWER, self._health),
-            ("GET", "/v1/metrics", Role.VIEWER, self._metrics),
+            ("GET", "/v1/metrics", Role.VIEWER, metrics_handler(self._service)),
         ]
         for method, path, role, handler in routes:
             router.add_route(method, path, self._guarded(role, handler))
@@ -180,9 +180,6 @@ class ControlSite:
     async def _health(self, _: web.Request) -> web.StreamResponse:
         good, body = await self._service.health()
         return json_answer(body, 200 if good else 503)
-
-    async def _metrics(self, request: web.Request) -> web.StreamResponse:
-        return await metrics_handler(self._service)(request)
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         async with aclosing(with_heartbeats(self._service.watch(request.match_info["id"]))) as lines:

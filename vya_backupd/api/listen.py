@@ -25,7 +25,8 @@ HEADER_SECONDS = 10.0
 BODY_SECONDS = 10.0
 """How long a peer has for a body once its head is complete."""
 
-_BACKLOG = 64
+_BACKLOG = 512
+"""Connections that wait to be taken: where a Unix socket has no place for one, its client is refused at once."""
 _SOCKET_MODE = 0o660
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -42,11 +43,22 @@ def add_probe_routes(app: web.Application, probes: Probes, path: str, *, with_me
 
 
 def metrics_handler(probes: Probes) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """A handler that answers with metrics in the format that the caller prefers."""
+    """A handler that answers with metrics in the format that the caller prefers.
+
+    Those who ask at the same time are given the same answer: it is the one thing here that costs something to make. It
+    is always made after they asked.
+    """
+    to_come: dict[bool, asyncio.Task[tuple[bytes, str]]] = {}
+
+    async def make(wanted: bool) -> tuple[bytes, str]:
+        del to_come[wanted]
+        return await probes.metrics(wanted)
 
     async def metrics(request: web.Request) -> web.Response:
         wanted = "application/openmetrics-text" in request.headers.get("Accept", "")
-        body, content_type = await probes.metrics(wanted)
+        if wanted not in to_come:
+            to_come[wanted] = asyncio.create_task(make(wanted), name="metrics")
+        body, content_type = await asyncio.shield(to_come[wanted])
         return web.Response(body=body, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
 
     return metrics
