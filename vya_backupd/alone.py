@@ -12,6 +12,8 @@ from pathlib import Path
 
 from vya_backupd import faults
 from vya_backupd.app import App
+from vya_backupd.config.concealing import conceal
+from vya_backupd.config.environment import keys_in
 from vya_backupd.daemon.lifecycle import harden
 from vya_backupd.wiring import configure_log
 
@@ -30,6 +32,7 @@ def standalone(config_path: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="vya-") as folder:
         path = Path(folder) / "control.sock"
         app = App(config_path, control_socket=path, public=False)
+        conceal(keys_in(os.environ))
         configure_log(app.settings)
         with _in_thread(app):
             yield path

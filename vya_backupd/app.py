@@ -28,9 +28,12 @@ from vya_backupd.api.public import public_app
 from vya_backupd.api.refusals import Refusals
 from vya_backupd.api.route import Panel
 from vya_backupd.checks import Checks
+from vya_backupd.config.concealing import conceal
+from vya_backupd.config.environment import keys_in
 from vya_backupd.daemon import footprint
 from vya_backupd.daemon.lifecycle import Lifecycle, Phase, harden
 from vya_backupd.daemon.lock import StateLock
+from vya_backupd.daemon.neighbours import warn_of_open_folders
 from vya_backupd.daemon.notify import Notifier
 from vya_backupd.daemon.part import Part
 from vya_backupd.daemon.queue import OperationQueue
@@ -196,6 +199,8 @@ class App:
         control = self.settings.config.control
         self.access = Access(control.operators, control.viewers)
         path = self._control_socket or control.socket_path
+        local = self.settings.config.storage.local
+        warn_of_open_folders((path, local.base_path, self.settings.config.application.state_dir))
         operators, viewers = self.access.operator_gids, self.access.viewer_gids
         sock = bind_unix(path, group=next(iter(operators), None), more_groups=tuple(operators[1:] + viewers))
         closing.callback(path.unlink, missing_ok=True)
@@ -284,6 +289,7 @@ def run_daemon(config_path: Path) -> int:
     faults.arm(os.environ.get("VYA_FAULTS", ""))
     try:
         app = App(config_path)
+        conceal(keys_in(os.environ))
         configure_log(app.settings)
         return 0 if asyncio.run(app.run()) else 1
     except VyaError as error:

@@ -67,12 +67,15 @@ def _assignments(text: str, path: Path) -> dict[str, str]:
     return found
 
 
+def keys_in(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that are keys of the configuration."""
+    return {name: text for name, text in environ.items() if _KEY.fullmatch(name)}
+
+
 def overlay(data: dict[str, Any], environ: Mapping[str, str]) -> dict[KeyPath, str]:
     """Put the variables that are keys into ``data``, changing it. Returns which variable each key came from."""
     origins: dict[KeyPath, str] = {}
-    for name in sorted(environ):
-        if not _KEY.fullmatch(name):
-            continue
+    for name in sorted(keys_in(environ)):
         path = tuple(part.lower() for part in name.removeprefix("VYA_").split("__"))
         _put(data, path, environ[name])
         origins[path] = f"environment variable {name}"

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
+from vya_backupd.config.concealing import is_secret, variables
 from vya_backupd.config.private_file import create_private, read_private
 from vya_backupd.config.secret_ref import systemd_credential
 from vya_backupd.errors import ConfigError
@@ -121,7 +122,8 @@ def find_keys(source: KeySource, environ: Mapping[str, str] | None = None) -> Ke
         names = tuple(dict.fromkeys((socket.gethostname(), *source.hostnames)))
         return Keyring(source.method, [hostname_key(host) for host in names], f"the host name ({', '.join(names)})")
     if source.method is KeyMethod.ENVIRONMENT:
-        text = (os.environ if environ is None else environ).get(name, "")
+        is_secret(name)
+        text = (variables() if environ is None else environ).get(name, "")
         return Keyring(source.method, parse_keys(text, f"variable {name}"), f"variable {name}")
     path = systemd_credential(name) if source.method is KeyMethod.SYSTEMD else source.key_file
     return _keys_of_file(source, path)

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from vya_backupd.config import mistakes, yaml_text
+from vya_backupd.config.concealing import variables as variables_given
 from vya_backupd.config.environment import overlay, read_dotenv
 from vya_backupd.config.fields import Reading
 from vya_backupd.config.mistakes import KeyPath, Mistake
@@ -44,7 +45,7 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> Config:
             line or variable.
     """
     path = path.absolute()
-    variables = read_dotenv(path.parent) | dict(os.environ if environ is None else environ)
+    variables = read_dotenv(path.parent) | dict(variables_given() if environ is None else environ)
     text = yaml_text.parse(_read(path), path)
     origins = overlay(text.data, variables)
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from vya_backupd.config.concealing import is_secret
 from vya_backupd.config.private_file import read_private
 from vya_backupd.errors import ConfigError
 from vya_backupd.model.secret import Secret
@@ -87,6 +88,7 @@ def parse(text: str, base: Path | None, environ: dict[str, str]) -> SecretRef:
         return SecretRef(scheme, name)
     if name not in environ:
         raise ValueError("names an environment variable that is not set")
+    is_secret(name)
     return SecretRef(scheme, name, Secret(environ[name]))
 
 

@@ -12,6 +12,7 @@ SIGHUP reads the configuration again. When that fails, nothing has changed, and 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import enum
 import os
 import resource
@@ -27,6 +28,7 @@ from vya_backupd.errors import VyaError
 
 _log = structlog.get_logger("vya.lifecycle")
 
+_PR_SET_DUMPABLE = 4
 BEAT_SECONDS = 1.0
 """How often the event loop proves that it turns."""
 
@@ -182,8 +184,11 @@ def harden() -> None:
     """Keep what the process holds to itself: new files are closed to others, and no core dump is written.
 
     A limit of one byte rather than zero: the kernel still pipes dumps to a collector at zero, and at one it does not.
-    Who was given zero and is not root has to leave it at that.
+    Who was given zero and is not root has to leave it at that. Nor may anybody of the same user, a dump tool that was
+    taken over for instance, look into our memory, environment and descriptors: the kernel gives ``/proc/PID`` of such a
+    process to root, and refuses to have it traced.
     """
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     os.umask(0o027)
     given = resource.getrlimit(resource.RLIMIT_CORE)[1]
     resource.setrlimit(resource.RLIMIT_CORE, (given, given) if given == 0 and os.geteuid() != 0 else (1, 1))

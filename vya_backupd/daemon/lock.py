@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from vya_backupd.errors import BusyError, ConfigError
+from vya_backupd.ownership import refuse_shared
 
 LOCK_NAME = "lock"
 
@@ -30,10 +31,11 @@ class StateLock:
 
         Raises:
             BusyError: another process holds it.
-            ConfigError: the folder cannot be used.
+            ConfigError: the folder cannot be used; ``folder_open`` others can write into it.
         """
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            refuse_shared(self.path.parent, "application.state_dir", private=True)
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise ConfigError(

@@ -9,6 +9,7 @@ the chain goes on from the catalog's head, and the gap stays for everybody to fi
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import os
 import re
@@ -20,6 +21,7 @@ from pathlib import Path
 from vya_backupd.durable import sync_folder, write_all
 from vya_backupd.errors import StorageError
 from vya_backupd.observe.audit_chain import ChainCheck, Entry, Head, Line, parse, seal
+from vya_backupd.ownership import trusted
 
 MODE = 0o600
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -100,6 +102,9 @@ class AuditFile:
         if not stat.S_ISREG(facts.st_mode):
             self.close()
             raise OSError(22, "it is no regular file")
+        if not trusted(facts.st_uid):
+            self.close()
+            raise OSError(errno.EPERM, f"it belongs to user {facts.st_uid}, neither to us nor to root")
         if stat.S_IMODE(facts.st_mode) & 0o077:
             os.fchmod(self._fd, MODE)
         if facts.st_size == 0:

@@ -23,6 +23,7 @@ from vya_backupd.errors import ConfigError
 from vya_backupd.model.event import Event
 from vya_backupd.model.operation import State
 from vya_backupd.observe.redaction import redact, redact_value
+from vya_backupd.ownership import open_to_append
 
 _QUIET = {"aiohttp.access": logging.ERROR, "aiosqlite": logging.WARNING, "alembic": logging.WARNING}
 """Libraries that say more than an operator wants, whatever the level is."""
@@ -57,8 +58,7 @@ class LogFile(WatchedFileHandler):
         super().__init__(path, encoding="utf-8", errors="backslashreplace")
 
     def _open(self) -> TextIOWrapper:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        descriptor = os.open(self.baseFilename, flags, 0o640)
+        descriptor = open_to_append(Path(self.baseFilename), 0o640)
         return os.fdopen(descriptor, "a", encoding=self.encoding, errors=self.errors)
 
     def emit(self, record: logging.LogRecord) -> None:

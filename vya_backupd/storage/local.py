@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
+from vya_backupd import ownership
 from vya_backupd.errors import BusyError, ConfigError, StorageError
 from vya_backupd.model.backup import Manifest, StoredBackup
 from vya_backupd.storage import tree, walking
@@ -76,6 +77,7 @@ class LocalStore:
         refuse_nesting(self.base_path, self.temp_path)
         with reporting("create", self.base_path):
             tree.make_base(self.base_path)
+            ownership.refuse_shared(self.base_path, "storage.local.base_path")
         self._temp.make()
         self._temp.sweep()
         sweep_probes(self.base_path)

@@ -7,11 +7,13 @@ names of our own make are ever swept: the folder may be shared with others.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
 from pathlib import Path
 
+from vya_backupd import ownership
 from vya_backupd.storage.failures import reporting
 
 FOLDER_MODE = 0o700
@@ -27,9 +29,14 @@ class TempFolder:
         self.path = path
 
     def make(self) -> None:
-        """Create the folder where it is missing; one that exists keeps its mode."""
+        """Create the folder where it is missing; one that exists keeps its mode.
+
+        Raises:
+            ConfigError: ``folder_open``, others could exchange what is written there.
+        """
         with reporting("create", self.path):
             self.path.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+            ownership.refuse_shared(self.path, "storage.local.temp_path")
 
     def create(self, stem: str, kind: str) -> tuple[Path, int]:
         """A new, empty, locked file and its descriptor.
@@ -64,6 +71,10 @@ def _remove_dead(path: Path) -> bool:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return False
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.EISDIR, errno.ENXIO}:  # no file of ours, whatever it is called
+            return False
+        raise
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         path.unlink(missing_ok=True)
