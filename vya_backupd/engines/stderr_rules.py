@@ -13,6 +13,11 @@ from vya_backupd.engines.stderr import (
     rule,
 )
 
+_STANDBY = (
+    " A standby does so, too, when a dump holds up its changes: set hot_standby_feedback or max_standby_streaming_delay there."
+)
+"""Between two statements of a dump, a standby's reason often does not get through to the tool."""
+
 POSTGRESQL_RULES = (
     # pg_dump catches SIGTERM and SIGINT, says this, and ends with status 1.
     rule(r"\bpg_\w+: terminated by user", "tool_killed", "Somebody sent the tool a signal.", retryable=True),
@@ -49,12 +54,19 @@ POSTGRESQL_RULES = (
         retryable=True,
     ),
     rule(r"the database system is (starting up|not yet accepting)", "connection_refused", HINT_CONNECT, retryable=True),
+    # Before the next: between two statements a standby ends the session, "terminating connection due to conflict with".
+    rule(
+        r"conflict with recovery",
+        "server_error",
+        "The standby cancelled the dump to apply changes: set hot_standby_feedback or max_standby_streaming_delay there.",
+        retryable=True,
+    ),
     rule(
         r"server closed the connection unexpectedly|terminating connection|the database system is (shutting down|in recovery)"
         r"|connection to server was lost|could not (receive|send) data|lost synchronization with server"
         r"|connection reset by peer|ssl connection has been closed",
         "server_lost",
-        HINT_LOST,
+        HINT_LOST + _STANDBY,
         retryable=True,
     ),
     rule(
@@ -62,12 +74,6 @@ POSTGRESQL_RULES = (
         r"|connection timed out|is the server running|could not connect to server",
         "connection_refused",
         HINT_CONNECT,
-        retryable=True,
-    ),
-    rule(
-        r"conflict with recovery",
-        "server_error",
-        "The standby cancelled the dump to apply changes: set hot_standby_feedback or max_standby_streaming_delay there.",
         retryable=True,
     ),
     rule(
