@@ -14,7 +14,8 @@ import pytest
 from tests.catalog.samples import NIGHT, backup
 from tests.daemon.site import Clock, instance, small_site
 from vya_backupd.engines.mysql_rights import Grants, findings, findings_of_sessions
-from vya_backupd.engines.postgresql_doctor import Account, DatabaseRights, ServerSettings, lock_finding, rights_findings
+from vya_backupd.engines.postgresql_doctor import ServerSettings, lock_finding
+from vya_backupd.engines.postgresql_rights import Account, DatabaseRights, lacks
 from vya_backupd.errors import ServerError
 from vya_backupd.model.event import Event
 from vya_backupd.model.finding import Finding, Level, fine
@@ -144,9 +145,9 @@ def test_only_what_is_missing_is_proposed_and_names_are_quoted() -> None:
 
 def test_an_old_postgresql_gets_grants_on_schemas() -> None:
     account = Account('a"b', is_superuser=False, bypasses=False, lo_compat=False, major=13)
-    rights = DatabaseRights([("in side", "t", False)], [], 0, 1)
-    [finding] = rights_findings(account, "db", rights)
-    assert finding.sql == (
+    [lack] = lacks(account, DatabaseRights([("in side", "t", False)], []))
+    assert lack.stops
+    assert lack.sql == (
         'GRANT USAGE ON SCHEMA "in side" TO "a""b";',
         'GRANT SELECT ON ALL TABLES IN SCHEMA "in side" TO "a""b";',
         'GRANT SELECT ON ALL SEQUENCES IN SCHEMA "in side" TO "a""b";',

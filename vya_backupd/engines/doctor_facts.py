@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from vya_backupd.model.finding import Finding, broken, doubtful, fine
-from vya_backupd.model.instance import Instance
+from vya_backupd.model.instance import Instance, Lack
 
 SEE = "Have an administrator of the server run the SQL that goes with this."
 """The hint of a finding with SQL."""
@@ -27,6 +27,11 @@ def listed(names: Sequence[str], limit: int = 5) -> str:
     """The first few names, and how many more there are."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(sorted(names)[:limit]) + more
+
+
+def lack(found: Lack, database: str) -> Finding:
+    """A right that is missing: a failure where one can be given."""
+    return (broken if found.sql else doubtful)("rights", found.text, SEE * bool(found.sql), database, found.sql)
 
 
 def connection(instance: Instance, line: Line) -> Finding:

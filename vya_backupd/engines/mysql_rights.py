@@ -6,15 +6,17 @@ pattern fits. Rights on single tables or columns count for nothing here: a backu
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from vya_backupd.engines.doctor_facts import SEE
 from vya_backupd.engines.mysql_globals import quoted_account
 from vya_backupd.engines.mysql_sql import quote
 from vya_backupd.model.finding import Finding, Level, broken, doubtful, fine
-from vya_backupd.model.instance import EngineKind, Instance, ServerFacts
+from vya_backupd.model.instance import EngineKind, Instance, Lack, ServerFacts
+from vya_backupd.model.secret import mask_user
 
 NEEDED = ("SELECT", "SHOW VIEW", "TRIGGER", "EVENT")
 """Rights on a database without which objects are left out of a dump, most of them silently."""
@@ -99,6 +101,28 @@ def findings(
         text = "this account may not read users and grants: the globals of this instance cannot be backed up"
         found.append(broken("globals", text, SEE, sql=(grant,)))
     return found or [fine("rights", "the account may read everything that is backed up")]
+
+
+def lacks(server: ServerFacts, grants: Grants, database: str) -> Iterator[Lack]:
+    """What would be missing in a dump of the database, most of it without a word, or stop it."""
+    if missing := [right for right in NEEDED if not grants.may(right, database)]:
+        text = f"this account lacks {', '.join(missing)} on {database}: what it cannot see is not in a backup"
+        yield _lack(grants, text, lambda each: f"GRANT {', '.join(missing)} ON {_escaped(database)}.* TO {each.name};")
+    if not grants.may_read_routines(server.vendor):
+        text = "this account cannot see the bodies of procedures and functions: those are not in a backup"
+        yield _lack(grants, text, functools.partial(_routines, server))
+
+
+def _lack(grants: Grants, text: str, statement: Callable[[Grants], str]) -> Lack:
+    user, host = grants.account
+    masked = replace(grants, account=(mask_user(user), host))
+    return Lack(text, (statement(grants),), (statement(masked),))
+
+
+def accounts_lack(grants: Grants) -> Lack:
+    """What an account lacks that may not read users and grants."""
+    text = "this account may not read users and grants"
+    return _lack(grants, text, lambda each: f"GRANT SELECT ON `mysql`.* TO {each.name};")
 
 
 def findings_of_sessions(grants: Grants) -> Iterator[Finding]:

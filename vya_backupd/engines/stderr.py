@@ -111,4 +111,5 @@ HINT_TLS = "Check the instance's `ssl` settings against what the server offers: 
 HINT_LOST = "The server went away or ended the session: see its log. The step is tried again."
 HINT_RIGHT = "Grant the backup account what the message names."
 HINT_LOCK = "Another session holds a lock (a migration, an ALTER): the step is tried again."
+HINT_CHANGED = "Tables were altered, dropped or renamed while they were dumped: the step is tried again."
 HINT_BUSY = "The server has no free connection: raise its limit, or back up at another time."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vya_backupd.engines.stderr import (
     HINT_BUSY,
+    HINT_CHANGED,
     HINT_CONNECT,
     HINT_LOCK,
     HINT_LOGIN,
@@ -19,6 +20,14 @@ _STANDBY = (
 """Between two statements of a dump, a standby's reason often does not get through to the tool."""
 
 POSTGRESQL_RULES = (
+    # pg_dump asks for a list of everything first; what was dropped or renamed since is told by one of these.
+    rule(
+        r"\bpg_dump: (?:error|detail): .*ERROR: +(?:(?:relation|column|type|schema|sequence|function) .* does not exist"
+        r"|could not open relation with OID|cache lookup failed|tuple concurrently)",
+        "tables_changed",
+        HINT_CHANGED,
+        retryable=True,
+    ),
     # pg_dump catches SIGTERM and SIGINT, says this, and ends with status 1.
     rule(r"\bpg_\w+: terminated by user", "tool_killed", "Somebody sent the tool a signal.", retryable=True),
     rule(
@@ -143,8 +152,8 @@ MYSQL_RULES = (
     rule(_numbers(1205, 1213, 1207), "lock_timeout", HINT_LOCK, retryable=True),
     rule(
         _numbers(1412, words=r"table definition has changed|error in field count for table|dump: .*\b1146\b"),
-        "server_error",
-        "A table was altered while it was being dumped: the step is tried again.",
+        "tables_changed",
+        HINT_CHANGED,
         retryable=True,
     ),
     rule(_numbers(3024, 1969, 1028), "server_error", "The server limits the time of statements.", retryable=True),

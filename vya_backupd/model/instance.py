@@ -97,6 +97,28 @@ class ServerFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Lack:
+    """A right that the backup account does not have on a database.
+
+    ``text`` says what a dump by this account misses, or where it stops. ``sql`` are the statements that put it right,
+    with the account's name: for those who may know it. ``masked`` are the same for everybody's eyes. ``stops``: no dump
+    comes to its end without it.
+    """
+
+    text: str
+    sql: tuple[str, ...] = ()
+    masked: tuple[str, ...] = ()
+    stops: bool = False
+
+    @property
+    def told(self) -> str:
+        """In one line, for warnings and hints."""
+        return (
+            f"{self.text}; missing: {' '.join(self.masked)} ('vyactl doctor' has it in full)" if self.sql else self.text
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class DatabaseFacts:
     """What a server says of one of its databases, before or after a dump.
 
@@ -106,7 +128,7 @@ class DatabaseFacts:
     locale_provider, locale, collation_version, ...; MySQL and MariaDB character_set, collation, definers.
     ``unresolved_views`` (MySQL and MariaDB; name, text): the server can no longer make sense of them, and dump tools
     stop at them. ``is_plain`` (PostgreSQL): the database has no rights, settings, comments or labels of its own; only
-    its owner is to be recorded.
+    its owner is to be recorded. ``lacks`` are rights that the account does not have.
     """
 
     name: str
@@ -120,3 +142,4 @@ class DatabaseFacts:
     warnings: tuple[str, ...] = ()
     unresolved_views: tuple[tuple[str, str], ...] = ()
     is_plain: bool = False
+    lacks: tuple[Lack, ...] = ()

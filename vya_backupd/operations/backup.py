@@ -166,7 +166,8 @@ class BackupHandler:
                 decision = retry.decide(error, attempt, budget, roll=random.random())  # noqa: S311 - spreads load
                 if not decision.again:
                     raise
-                _log.warning("backup.retry", instance=job.instance.id, database=job.database, reason=decision.reason)
+                place = {"instance": job.instance.id, "database": job.database}
+                _log.warning("backup.retry", **place, reason=decision.reason, error=error.message)
             await asyncio.sleep(decision.delay)
         raise AssertionError  # pragma: no cover - the count does not end
 

@@ -20,8 +20,6 @@ _DATABASES_SECONDS = 80.0
 _AT_ONCE = 3
 """Databases of one server that are looked at side by side."""
 _TOLD_BY_ENGINES = "not transactional"
-_ACCOUNT_WORDS = ("this account", "row-level security")
-"""How warnings of a probe begin that speak of rights, which are findings of their own."""
 
 
 def checks(site: Site, instances: Sequence[Instance]) -> list[Check]:
@@ -115,9 +113,7 @@ class ServerExamination:
         return found or ([fine("content", f"nothing doubtful in {len(covered)} databases")] if covered else [])
 
     async def _database(self, name: str, vendor: Vendor) -> list[Finding]:
-        found = await vendor.database(name)
         facts = await self._site.probe.database(self._instance, name)
-        lacking = any(finding.check == "rights" for finding in found)
-        told = (_TOLD_BY_ENGINES, *(_ACCOUNT_WORDS if lacking else ()))
-        warnings = [each for each in facts.warnings if not each.startswith(told)]
+        warnings = [each for each in facts.warnings if not each.startswith(_TOLD_BY_ENGINES)]
+        found = await vendor.database(facts)
         return [*found, *(doubtful("content", warning, database=name) for warning in warnings)]

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
-from vya_backupd.engines import mysql_doctor, mysql_rights, postgresql_doctor
-from vya_backupd.engines.doctor_facts import Line
+from vya_backupd.engines import mysql_doctor, mysql_rights, postgresql_doctor, postgresql_rights
+from vya_backupd.engines.doctor_facts import Line, lack
 from vya_backupd.model.finding import Finding
-from vya_backupd.model.instance import EngineKind, Instance, ServerFacts
+from vya_backupd.model.instance import DatabaseFacts, EngineKind, Instance, ServerFacts
 from vya_backupd.operations.site import Site
 
 
@@ -28,7 +28,7 @@ class Vendor(Protocol):
     async def settings(self) -> Sequence[Finding]:
         """What of the server's settings touches dumps."""
 
-    async def database(self, name: str) -> Sequence[Finding]:
+    async def database(self, facts: DatabaseFacts) -> Sequence[Finding]:
         """What there is to say of one database beyond the probe's own warnings."""
 
 
@@ -60,11 +60,11 @@ class PostgresqlVendor:
     async def rights(self, server: ServerFacts, covered: Sequence[str]) -> Sequence[Finding]:
         """See ``Vendor``."""
         del server
-        ((*account,),) = await self._site.probe.fetch(self._instance, postgresql_doctor.ACCOUNT)
+        ((*account,),) = await self._site.probe.fetch(self._instance, postgresql_rights.ACCOUNT)
         closed = await self._closed()
         return list(
             postgresql_doctor.account_findings(
-                postgresql_doctor.Account(*account),
+                postgresql_rights.Account(*account),
                 [name for name in covered if name in closed],
                 include_globals=self._site.config.backup.include_globals,
             )
@@ -75,21 +75,13 @@ class PostgresqlVendor:
         ((*settings,),) = await self._site.probe.fetch(self._instance, postgresql_doctor.SETTINGS)
         return list(postgresql_doctor.settings_findings(postgresql_doctor.ServerSettings(*settings)))
 
-    async def database(self, name: str) -> Sequence[Finding]:
+    async def database(self, facts: DatabaseFacts) -> Sequence[Finding]:
         """See ``Vendor``."""
         ask = postgresql_doctor
-        queries = [ask.ACCOUNT, ask.SETTINGS, ask.UNREADABLE, ask.SECURED, ask.LARGE_OBJECTS, ask.LOCKED]
-        account, settings, unreadable, secured, large, locked = await self._site.probe.answers(
-            self._instance, queries, name
-        )
-        rights = ask.DatabaseRights(
-            [(str(schema), str(table), bool(usable)) for schema, table, usable in unreadable],
-            [(str(schema), str(table)) for schema, table in secured],
-            int(large[0][0]),
-            int(locked[0][0]),
-        )
-        lock = ask.lock_finding(ask.ServerSettings(*settings[0]), name, rights.locked)
-        return [*ask.rights_findings(ask.Account(*account[0]), name, rights), *([lock] if lock else [])]
+        queries = [ask.SETTINGS, ask.LOCKED]
+        settings, locked = await self._site.probe.answers(self._instance, queries, facts.name)
+        lock = ask.lock_finding(ask.ServerSettings(*settings[0]), facts.name, int(locked[0][0]))
+        return [*(lack(each, facts.name) for each in facts.lacks), *([lock] if lock else [])]
 
 
 class MysqlVendor:
@@ -131,7 +123,7 @@ class MysqlVendor:
             *(mysql_doctor.loose_tables(database, names) for database, names in sorted(tables.items())),
         ]
 
-    async def database(self, name: str) -> Sequence[Finding]:
-        """See ``Vendor``."""
-        del name
+    async def database(self, facts: DatabaseFacts) -> Sequence[Finding]:
+        """See ``Vendor``. Rights are told for the whole server."""
+        del facts
         return ()

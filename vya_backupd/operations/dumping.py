@@ -22,15 +22,16 @@ from typing import Any
 from vya_backupd import faults
 from vya_backupd.config.schema import Config
 from vya_backupd.engines.base import Engine
+from vya_backupd.engines.mysql_rights import accounts_lack
 from vya_backupd.engines.scanner import SEGMENT_SIZE
-from vya_backupd.errors import ToolError, VyaError
+from vya_backupd.errors import ServerError, ToolError, VyaError
 from vya_backupd.model.backup import BackupFacts, BackupType, StoredBackup
 from vya_backupd.model.event import Event
 from vya_backupd.model.instance import EngineKind
 from vya_backupd.model.operation import Progress
 from vya_backupd.operations.dump_run import DumpRun
 from vya_backupd.operations.dumping_parallel import dump_database, planned
-from vya_backupd.operations.looking import Dump, InstalledTools, Look, look, refuse_lacking_tables
+from vya_backupd.operations.looking import Dump, InstalledTools, Look, look, refuse_lacking_tables, with_help
 from vya_backupd.operations.site import Site
 from vya_backupd.operations.work import Work
 from vya_backupd.pipeline.dump import DumpResult, Stream
@@ -163,7 +164,12 @@ class Dumper:
     async def _dump(self, found: Look, facts: BackupFacts, sink: int) -> DumpResult:
         self._phase = "dumping"
         run = DumpRun(self._site, self._job, found, facts, sink, self._tell, self._warnings)
-        return await (_dump_globals if self._job.type is BackupType.GLOBALS else dump_database)(run)
+        if self._job.type is BackupType.GLOBALS:
+            return await _dump_globals(run)
+        try:
+            return await dump_database(run)
+        except VyaError as error:
+            raise with_help(error, found.before.lacks if found.before else ()) from None
 
     def _tell(self, raw: int, written: int) -> None:
         job = self._job
@@ -181,7 +187,10 @@ async def _dump_globals(run: DumpRun) -> DumpResult:
     job, engine = run.job, run.job.engine
     faults.point("backup.globals")
     if job.instance.kind is not EngineKind.POSTGRESQL:
-        script = await run.site.probe.globals_script(job.instance)
+        try:
+            script = await run.site.probe.globals_script(job.instance)
+        except ServerError as error:
+            raise with_help(error, [accounts_lack(await run.site.probe.grants(job.instance))]) from None
         async with _pipe_of(script) as fd:
             return await run.pump([Stream(fd, engine.globals_scanner(SEGMENT_SIZE))])
     passwords = job.server.is_superuser

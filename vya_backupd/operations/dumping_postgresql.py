@@ -31,6 +31,7 @@ from vya_backupd.engines.scanner import SEGMENT_SIZE
 from vya_backupd.errors import DumpError, ToolError, VyaError
 from vya_backupd.model.backup import Section
 from vya_backupd.operations.dump_run import DumpRun
+from vya_backupd.operations.dumping_snapshot import OLDEST, encoding_of, main_command, refuse_changed
 from vya_backupd.operations.looking import Dump, Look
 from vya_backupd.operations.site import Site
 from vya_backupd.pipeline.dump import DumpResult, Stream
@@ -38,8 +39,6 @@ from vya_backupd.policy.dump_plan import WORTHWHILE, DumpPlan, TableSize, plan, 
 from vya_backupd.probe.postgresql_snapshot import Leader
 from vya_backupd.process import Process
 
-_OLDEST = 12
-"""Major version from which the questions to the catalogs are understood."""
 _RANGES = 14
 """Major version from which a range of pages is read without reading the whole table."""
 _PATIENCE = 30.0
@@ -49,13 +48,15 @@ _BESIDE = 1
 _FEWEST = 2
 """Sessions below which one stream is as good."""
 _DATA = frozenset({Section.DATA})
+_AGAIN = frozenset({"lock_timeout", "tables_changed"})
+"""Refusals that one stream would meet as well: all of it is tried again."""
 
 
 async def dump_in_sessions(run: DumpRun) -> DumpResult | None:
     """Dump the run's database by several sessions; None where one stream is better, or the only way.
 
     Raises:
-        VyaError: whatever failed first, once the file was begun; ``lock_timeout`` also before.
+        VyaError: whatever failed first, once the file was begun; ``lock_timeout`` and ``tables_changed`` also before.
     """
     if not _is_worth_asking(run.site, run.found):
         return None
@@ -65,7 +66,7 @@ async def dump_in_sessions(run: DumpRun) -> DumpResult | None:
             leader = await stack.enter_async_context(run.site.probe.leader(instance, database))
             party = await _Party.gathered(run, leader, stack)
         except VyaError as error:
-            if error.code == "lock_timeout":
+            if error.code in _AGAIN:
                 raise
             run.warnings.append(f"dumped in one stream: {error.message}")
             return None
@@ -84,6 +85,7 @@ async def plan_of(site: Site, job: Dump, found: Look) -> DumpPlan:
         wanted = site.config.backup.parallel_per_database
         return plan([], 1, wanted)
     async with site.probe.leader(job.instance, job.database) as leader:
+        await leader.wait_for_locks(int(site.config.backup.lock_wait_timeout.total_seconds()))
         return _planned(site, job, await _tables(site, leader, found))
 
 
@@ -96,7 +98,7 @@ def _is_worth_asking(site: Site, found: Look) -> bool:
 
 async def _tables(site: Site, leader: Leader, found: Look) -> list[TableFacts]:
     """Tables that can be read apart, largest first."""
-    encoding = _encoding(found)
+    encoding = encoding_of(found)
     least = smallest_table(site.config.backup.parallel_piece_size)
     return [table for table in await leader.tables(least) if table.speaks(encoding)]
 
@@ -110,10 +112,6 @@ def _planned(site: Site, job: Dump, tables: Sequence[TableFacts], most: int | No
     if most is not None and most < made.sessions:
         return plan(sizes, cores, most, backup.parallel_piece_size)
     return made
-
-
-def _encoding(found: Look) -> str:
-    return found.before.properties.get("encoding", "UTF8") if found.before else "UTF8"
 
 
 class _Session:
@@ -177,13 +175,14 @@ class _Party:
     async def gathered(cls, run: DumpRun, leader: Leader, stack: AsyncExitStack) -> _Party | None:
         """Locks, snapshot, sessions; None where the plan says that one is enough."""
         _refuse_old(run.job)
+        await leader.wait_for_locks(run.lock_wait)
         tables = await _tables(run.site, leader, run.found)
         if _planned(run.site, run.job, tables).sessions == 1:
             return None
         free = await leader.free_connections() - _BESIDE
         if free < _FEWEST:
             raise ToolError("the server has no free connections for more sessions")
-        snapshot = await leader.hold(tables, run.lock_wait)
+        snapshot = await leader.hold(tables)
         taken_at = run.site.now()
         locked = {(table.oid, table.quoted) for table in tables}
         tables = [each for each in await _tables(run.site, leader, run.found) if (each.oid, each.quoted) in locked]
@@ -193,10 +192,12 @@ class _Party:
         pieces = len(work.scripts)
         sessions = [await _session(run, stack, work.scripts) for _ in range(work.sessions)]
         for session in sessions:
-            session.say(postgresql_pieces.opening(snapshot, _encoding(run.found), work.tables))
+            session.say(postgresql_pieces.opening(snapshot, encoding_of(run.found), work.tables))
         for session in sessions:
             await _ready(run, session)
-        main = await _main(run, stack, snapshot, work.tables)
+        command = main_command(run, snapshot, work.tables)
+        main = await stack.enter_async_context(run.site.spawner.start(command, stdout="pipe"))
+        await refuse_changed(run, leader, main)
         return cls(run, leader, main, sessions, work.tables, pieces, taken_at)
 
     async def dump(self) -> DumpResult:
@@ -242,8 +243,8 @@ class _Party:
 
 
 def _refuse_old(job: Dump) -> None:
-    if job.server.version[0] < _OLDEST:
-        message = f"servers before PostgreSQL {_OLDEST} are dumped by one session"
+    if job.server.version[0] < OLDEST:
+        message = f"servers before PostgreSQL {OLDEST} are dumped by one session"
         raise ToolError(message)
 
 
@@ -253,21 +254,6 @@ async def _session(run: DumpRun, stack: AsyncExitStack, scripts: deque[bytes]) -
     process = await stack.enter_async_context(run.site.spawner.start(command, stdin="pipe", stdout="pipe"))
     faults.point("backup.session")
     return _Session(process, scripts)
-
-
-async def _main(run: DumpRun, stack: AsyncExitStack, snapshot: str, cut: Sequence[TableFacts]) -> Process:
-    job = run.job
-    command = PostgreSQL().main_command(
-        job.instance,
-        job.database,
-        run.found.tools,
-        job.server,
-        lock_wait=run.lock_wait,
-        snapshot=snapshot,
-        encoding=_encoding(run.found),
-        without=cut,
-    )
-    return await stack.enter_async_context(run.site.spawner.start(command, stdout="pipe"))
 
 
 async def _ready(run: DumpRun, session: _Session) -> None:

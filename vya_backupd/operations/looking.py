@@ -11,10 +11,10 @@ from vya_backupd.catalog.backups import LastSize
 from vya_backupd.engines.base import Engine
 from vya_backupd.engines.registry import engine_for
 from vya_backupd.engines.tools import Tool, Toolset
-from vya_backupd.errors import DumpError
+from vya_backupd.errors import DumpError, ServerError, VyaError
 from vya_backupd.model.backup import GLOBALS_NAME, BackupType
 from vya_backupd.model.file_codec import FileCodec
-from vya_backupd.model.instance import DatabaseFacts, EngineKind, Instance, ServerFacts
+from vya_backupd.model.instance import DatabaseFacts, EngineKind, Instance, Lack, ServerFacts
 from vya_backupd.operations.room import check_room
 from vya_backupd.operations.site import Site
 
@@ -107,10 +107,41 @@ async def look(site: Site, job: Dump, installed: InstalledTools) -> Look:
     database_sql: tuple[str, ...] = ()
     if job.type is not BackupType.GLOBALS:
         before = await site.probe.database(job.instance, job.database)
+        warnings += _refuse_blind(job, before)
         warnings += before.warnings
         database_sql = await _database_sql(site, job, tools, before, warnings)
     last = await site.catalog.backups.last_size(job.instance.id, job.database)
     return Look(tools, before, last, database_sql, tuple(warnings))
+
+
+def _refuse_blind(job: Dump, before: DatabaseFacts) -> list[str]:
+    """What will be missing in the dump for want of rights.
+
+    Raises:
+        ServerError: ``insufficient_privilege``: the tool would stop there, perhaps after hours.
+    """
+    if stopping := [lack for lack in before.lacks if lack.stops]:
+        raise ServerError(
+            "; ".join(lack.text for lack in stopping),
+            code="insufficient_privilege",
+            hint=_help(stopping),
+        ).at(job.instance.id, job.database)
+    return [lack.told for lack in before.lacks]
+
+
+def with_help(error: VyaError, lacks: Sequence[Lack]) -> VyaError:
+    """The same error; one for want of a right names the statements that help, where they are known."""
+    if error.code == "insufficient_privilege":
+        error.hint = _help(lacks) or error.hint
+    return error
+
+
+def _help(lacks: Sequence[Lack]) -> str:
+    """For everybody's eyes; empty where there is none."""
+    statements = list(dict.fromkeys(statement for lack in lacks for statement in lack.masked))
+    if not statements:
+        return ""
+    return f"Have an administrator of the server run: {' '.join(statements)} ('vyactl doctor' has it in full)"
 
 
 async def _database_sql(

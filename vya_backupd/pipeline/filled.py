@@ -24,6 +24,17 @@ async def all_filled(fds: Sequence[int], amount: int, seconds: float) -> bool:
     return True
 
 
+async def begun(fd: int) -> bool:
+    """Wait until there is something to be read from a pipe; False when its writer went without a word."""
+    readable, loop = asyncio.Event(), asyncio.get_running_loop()
+    loop.add_reader(fd, readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(fd)
+    return _to_read(fd) > 0
+
+
 def writer_gone(fd: int) -> bool:
     """Whether nobody can write into the pipe any more."""
     poll = select.poll()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 
+from vya_backupd.engines import mysql_rights
 from vya_backupd.engines.globals import GlobalsTarget
 from vya_backupd.engines.mysql_definers import PROPERTY, to_property
 from vya_backupd.engines.mysql_globals import SYSTEM_ACCOUNTS, Account, quoted_account, script, with_certificate
-from vya_backupd.engines.mysql_rights import NEEDED, Grants
+from vya_backupd.engines.mysql_rights import Grants
 from vya_backupd.engines.mysql_sql import quote
 from vya_backupd.engines.tools import parse_numbers
 from vya_backupd.model.instance import DatabaseFacts, EngineKind, ServerFacts
@@ -25,22 +27,21 @@ _UNRESOLVED = frozenset({1356, 1449, 1370, 1146, 1054, 1305})
 
 async def server(session: Session) -> ServerFacts:
     """Vendor, version, rights of the account, and settings that endanger a dump."""
-    text, comment, write_timeout = (
-        await session.rows("SELECT VERSION(), @@version_comment, @@global.net_write_timeout")
-    )[0]
-    vendor = _vendor(text, comment)
-    found = re.match(r"\d+(\.\d+)*", str(text))
-    version = parse_numbers(found.group()) if found else (0,)
+    found = await release(session)
     superuser = bool({"ALL PRIVILEGES", "SUPER"} & (await grants(session)).everywhere())
     warnings = []
-    if vendor is EngineKind.MARIADB and int(write_timeout) < _SHORTEST_WRITE_TIMEOUT:
+    write_timeout = int(await session.value("SELECT @@global.net_write_timeout"))
+    if found.vendor is EngineKind.MARIADB and write_timeout < _SHORTEST_WRITE_TIMEOUT:
         warnings.append(f"net_write_timeout is {write_timeout} s: a dump that waits longer for a slow disk is cut off")
-    return ServerFacts(vendor, version, f"{text} ({comment})", superuser, tuple(warnings))
+    return replace(found, is_superuser=superuser, warnings=tuple(warnings))
 
 
-async def vendor(session: Session) -> EngineKind:
-    """Whose server it is."""
-    return _vendor(*(await session.rows("SELECT VERSION(), @@version_comment"))[0])
+async def release(session: Session) -> ServerFacts:
+    """Whose server it is, and of which version; nothing of the account."""
+    text, comment = (await session.rows("SELECT VERSION(), @@version_comment"))[0]
+    found = re.match(r"\d+(\.\d+)*", str(text))
+    version = parse_numbers(found.group()) if found else (0,)
+    return ServerFacts(_vendor(text, comment), version, f"{text} ({comment})", is_superuser=False)
 
 
 def _vendor(version: object, comment: object) -> EngineKind:
@@ -61,8 +62,10 @@ async def sizes(session: Session) -> dict[str, int]:
     return {str(name): int(size or 0) for name, size in rows}
 
 
-async def facts(session: Session, name: str, vendor: EngineKind) -> DatabaseFacts:
+async def facts(session: Session, name: str) -> DatabaseFacts:
     """Everything about one database."""
+    server = await release(session)
+    vendor = server.vendor
     if vendor is EngineKind.MYSQL:
         # It would give sizes that are up to a day old.
         await session.run("SET SESSION information_schema_stats_expiry = 0")
@@ -72,8 +75,7 @@ async def facts(session: Session, name: str, vendor: EngineKind) -> DatabaseFact
         name=name,
     )
     routines = await session.rows(
-        "SELECT ROUTINE_NAME, ROUTINE_DEFINITION IS NULL, DEFINER FROM information_schema.ROUTINES"
-        " WHERE ROUTINE_SCHEMA = :name",
+        "SELECT DEFINER FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = :name",
         name=name,
     )
     triggers = await session.rows(
@@ -96,11 +98,11 @@ async def facts(session: Session, name: str, vendor: EngineKind) -> DatabaseFact
         events_count=len(events),
         properties=await _properties(session, name, vendor, definers),
         warnings=(
-            *_warnings(tables, routines),
+            *_warnings(tables),
             *left_out,
             *await _short_floats(session, name, base),
-            *await _missing_rights(session, name),
         ),
+        lacks=tuple(mysql_rights.lacks(server, await grants(session), name)),
     )
 
 
@@ -159,14 +161,9 @@ async def _unresolved(session: Session, name: str, views: Sequence[str]) -> tupl
     return tuple(found)
 
 
-def _warnings(tables: Sequence[Row], routines: Sequence[Row]) -> list[str]:
-    warnings = []
+def _warnings(tables: Sequence[Row]) -> list[str]:
     loose = [str(name) for name, kind, engine, _ in tables if kind == "BASE TABLE" and is_loose(engine)]
-    if loose:
-        warnings.append(f"not transactional, may change while being dumped: {listed(loose)}")
-    if hidden := [str(name) for name, unseen, _ in routines if unseen]:
-        warnings.append(f"this account may not see the bodies of routines: {listed(hidden)}")
-    return warnings
+    return [f"not transactional, may change while being dumped: {listed(loose)}"] if loose else []
 
 
 def is_loose(engine: object) -> bool:
@@ -184,15 +181,6 @@ async def grants(session: Session) -> Grants:
         if "@" in roles:
             lines = [str(line) for (line,) in await session.run(f"SHOW GRANTS FOR CURRENT_USER() USING {roles}")]
     return Grants.parse(login, lines)
-
-
-async def _missing_rights(session: Session, name: str) -> list[str]:
-    """Rights on the database without which objects are silently left out of a dump."""
-    held = await grants(session)
-    missing = [right for right in NEEDED if not held.may(right, name)]
-    return (
-        [f"this account lacks {', '.join(missing)} on {name}: what it cannot see is not in a backup"] if missing else []
-    )
 
 
 async def globals_script(session: Session, facts: ServerFacts) -> bytes:

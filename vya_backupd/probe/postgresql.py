@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from vya_backupd.engines import postgresql_rights as rights
 from vya_backupd.engines.globals import GlobalsTarget
-from vya_backupd.model.instance import DatabaseFacts, EngineKind, ServerFacts
+from vya_backupd.model.instance import DatabaseFacts, EngineKind, Lack, ServerFacts
 from vya_backupd.probe.connect import Session
 
 _OURS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
@@ -15,9 +16,7 @@ _NO_EXTENSION = (
     " WHERE d.classid = '{catalog}'::regclass AND d.objid = {oid} AND d.deptype = 'e')"
 )
 _RELATIONS = f"""
-    SELECT n.nspname, c.relname, c.relkind::text,
-           c.relrowsecurity AND (c.relforcerowsecurity OR NOT pg_catalog.pg_has_role(c.relowner, 'USAGE')),
-           pg_catalog.has_table_privilege(c.oid, 'SELECT')
+    SELECT n.nspname, c.relname, c.relkind::text, c.relpersistence::text
       FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
      WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm') AND c.relpersistence <> 't' AND {_OURS}
        AND {_NO_EXTENSION.format(catalog="pg_catalog.pg_class", oid="c.oid")}
@@ -97,7 +96,8 @@ async def facts(session: Session, name: str) -> DatabaseFacts:
         triggers_count=int(triggers),
         events_count=int(events),
         properties=properties,
-        warnings=(*await _table_warnings(session, relations), *await _collation_warning(session, properties)),
+        warnings=(*await _standby_warning(session, relations), *await _collation_warning(session, properties)),
+        lacks=await _lacks(session),
         is_plain=bool(await session.value(_PLAIN)),
     )
 
@@ -137,30 +137,27 @@ async def _needs(session: Session) -> dict[str, str]:
     return needs
 
 
-async def missing(session: Session, properties: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """Of what the properties of a backup name: roles and extensions that this server does not have."""
-    roles = {str(name) for (name,) in await session.rows("SELECT rolname FROM pg_catalog.pg_roles")}
-    offered = {str(name) for (name,) in await session.rows("SELECT name FROM pg_catalog.pg_available_extensions")}
-    return (
-        [name for name in json.loads(properties.get("roles", "[]")) if name not in roles],
-        [name for name in json.loads(properties.get("extensions", "[]")) if name not in offered],
-    )
-
-
-async def _table_warnings(session: Session, relations: Sequence[tuple[object, ...]]) -> list[str]:
-    """What will make pg_dump stop, said before it starts."""
-    bypasses = await session.value(
-        "SELECT rolsuper OR rolbypassrls FROM pg_catalog.pg_roles WHERE rolname = current_user"
-    )
-    tables = [
-        (f"{schema}.{name}", hidden, readable) for schema, name, kind, hidden, readable in relations if kind == "r"
+async def _lacks(session: Session) -> tuple[Lack, ...]:
+    """Rights that the account does not have here; nothing more is asked of a superuser."""
+    account = rights.Account(*(await session.rows(rights.ACCOUNT))[0])
+    if account.is_superuser:
+        return ()
+    unreadable = [
+        (str(schema), str(name), bool(usable)) for schema, name, usable in await session.rows(rights.UNREADABLE)
     ]
-    warnings = []
-    if not bypasses and (secured := [name for name, hidden, _ in tables if hidden]):
-        warnings.append(f"row-level security hides rows of {listed(secured)} from this account: it needs BYPASSRLS")
-    if unreadable := [name for name, _, readable in tables if not readable]:
-        warnings.append(f"this account may not read {listed(unreadable)}")
-    return warnings
+    secured = [(str(schema), str(name)) for schema, name in await session.rows(rights.SECURED)]
+    counts = map(int, (await session.rows(rights.OTHERS))[0])
+    return tuple(rights.lacks(account, rights.DatabaseRights(unreadable, secured, *counts)))
+
+
+async def _standby_warning(session: Session, relations: Sequence[tuple[object, ...]]) -> list[str]:
+    """Unlogged tables are on a standby without their rows, and pg_dump does not ask for them there."""
+    unlogged = [
+        f"{schema}.{name}" for schema, name, kind, persistence in relations if (kind, persistence) == ("r", "u")
+    ]
+    if not unlogged or not await session.value("SELECT pg_catalog.pg_is_in_recovery()"):
+        return []
+    return [f"this is a standby, which has no rows of unlogged tables: {listed(unlogged)}"]
 
 
 async def _collation_warning(session: Session, properties: dict[str, str]) -> list[str]:

@@ -55,12 +55,26 @@ _FREE = """
      WHERE r.rolname = current_user AND d.datname = pg_catalog.current_database()
 """
 
+_CHANGED = """
+    SELECT n.nspname || '.' || c.relname
+      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+     WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+       AND (pg_catalog.pg_relation_filenode(c.oid) IS DISTINCT FROM c.relfilenode
+            OR pg_catalog.to_regclass(pg_catalog.format('%I.%I', n.nspname, c.relname))::oid IS DISTINCT FROM c.oid)
+     ORDER BY 1
+"""
+"""The catalog's rows are those of the snapshot, the two functions answer for this moment."""
+
 
 class Leader:
     """Ask ``tables``, then ``hold`` some of them; from then on everything that is asked, is asked of the snapshot."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
+
+    async def wait_for_locks(self, seconds: int) -> None:
+        """Wait no longer for any lock: also the size of a table is not told while somebody rewrites it."""
+        await self._session.run(f"SET lock_timeout = {seconds * 1000}")
 
     async def tables(self, least: int) -> list[TableFacts]:
         """The largest tables of at least so many bytes whose rows may be read apart from pg_dump's run."""
@@ -74,21 +88,29 @@ class Leader:
         """How many more sessions the server, the account and the database allow."""
         return int(await self._session.value(_FREE))
 
-    async def hold(self, tables: Sequence[TableFacts], lock_wait: int) -> str:
-        """Lock the tables' definitions, then export a snapshot: no table can have changed between the two.
+    async def hold(self, tables: Sequence[TableFacts]) -> str:
+        """Lock the tables' definitions, then export a snapshot: no such table can have changed between the two.
 
-        ``lock_wait``: seconds. Both last as long as the session.
+        Both last as long as the session.
 
         Raises:
             ServerError: ``lock_timeout``, and whatever else the server says.
         """
-        for setting in ("idle_in_transaction_session_timeout = 0", f"lock_timeout = {lock_wait * 1000}"):
-            await self._session.run(f"SET {setting}")
+        await self._session.run("SET idle_in_transaction_session_timeout = 0")
         if await self._session.value("SELECT pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL"):
             await self._session.run("SET transaction_timeout = 0")
         await self._session.run("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        await self._session.run(lock(tables))
+        if tables:
+            await self._session.run(lock(tables))
         return str(await self._session.value("SELECT pg_catalog.pg_export_snapshot()"))
+
+    async def changed(self) -> list[str]:
+        """Tables whose rows were thrown away or written anew since the snapshot, or whose name is another's or nobody's.
+
+        What reads such a table on the snapshot finds it empty, or finds another one (chapter "Caveats" of PostgreSQL's
+        "Concurrency Control"). One that was only packed (VACUUM FULL, CLUSTER) is among them.
+        """
+        return [str(name) for (name,) in await self._session.rows(_CHANGED)]
 
     async def stay(self, over: asyncio.Event) -> None:
         """Return when ``over`` is set, after a last sign of life; raise what the driver raises when the session is gone."""

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+from vya_backupd.engines import mysql_tables
 from vya_backupd.engines.globals import GlobalsTarget
 from vya_backupd.engines.mysql_rights import Grants
 from vya_backupd.engines.mysql_swap import DatabaseContent
@@ -59,7 +60,7 @@ class Probe:
         async with session(instance, name, "reading the database's facts") as each:
             if instance.kind is EngineKind.POSTGRESQL:
                 return await postgresql.facts(each, name)
-            return await mysql_family.facts(each, name, await mysql_family.vendor(each))
+            return await mysql_family.facts(each, name)
 
     async def execute(self, instance: Instance, statements: Sequence[str], database: str | None = None) -> None:
         """Run statements one by one on one connection, each committed by itself; the first failure ends it.
@@ -97,6 +98,11 @@ class Probe:
         async with session(instance, database, "asking for the keys of tables") as each:
             found = {table: await mysql_sizes.key(each, database, table) for table in tables}
         return {table: key for table, key in found.items() if key is not None}
+
+    async def table_numbers(self, instance: Instance, server: ServerFacts) -> dict[str, int]:
+        """InnoDB's names and numbers of all tables of MySQL or MariaDB."""
+        async with session(instance, None, "asking for the numbers of tables") as each:
+            return {str(name): int(number) for name, number in await each.run(mysql_tables.numbers_sql(server))}
 
     @asynccontextmanager
     async def commits_held(self, instance: Instance, server: ServerFacts) -> AsyncIterator[mysql_lock.Stillness]:
