@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tests.benchmarks.backing_up import backing_up
 from tests.benchmarks.data import TABLES, load, write_rows
+from tests.benchmarks.many import many
 from tests.benchmarks.measure import MEGABYTE, Series, machine, table
 from tests.benchmarks.plain import PLAIN
 from tests.benchmarks.resting import memory, startup
@@ -27,9 +28,11 @@ from tests.benchmarks.tables import tables
 from tests.benchmarks.verifying import verifying
 from vya_backupd.testing.discover import find_servers
 from vya_backupd.testing.product import Product, instance
-from vya_backupd.testing.servers import PrivateServer
+from vya_backupd.testing.servers import PrivateServer, ServerSpec
 
-_PARTS = ("backup", "memory", "verify", "small", "restore", "table", "scale")
+_PARTS = ("backup", "memory", "verify", "small", "restore", "table", "scale", "many")
+_WITHOUT_DATA = {"scale", "many"}
+"""Parts that make what they measure."""
 _CORPORA = {"hard": TABLES, "plain": PLAIN}
 _PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 _MEASURED = re.compile(r"(?<=<!-- measured -->\n).*?(?=<!-- end -->)", re.DOTALL)
@@ -44,6 +47,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--corpus", choices=_CORPORA, default="hard", help="what the database holds (default: %(default)s)"
     )
+    parser.add_argument("--tables", type=int, default=10_000, help="of the part many (default: %(default)s)")
     parser.add_argument("--write", action="store_true", help=f"put the tables into {_PAGE.name}")
     return parser.parse_args()
 
@@ -66,8 +70,12 @@ def _compared(series: dict[str, Series], base: str, gigabytes: float = 0.0) -> s
 class Suite:
     """The chosen servers with their data, and what is measured on them."""
 
-    def __init__(self, servers: list[PrivateServer], root: Path, options: argparse.Namespace) -> None:
+    def __init__(
+        self, servers: list[PrivateServer], specs: list[ServerSpec], root: Path, options: argparse.Namespace
+    ) -> None:
         self._servers = servers
+        self._specs = specs
+        self._tables: int = options.tables
         self._root = root
         self._rounds: int = options.rounds
         self._parts: list[str] = options.parts or list(_PARTS)
@@ -81,6 +89,8 @@ class Suite:
             report += [text async for text in self._on(server)]
         if "scale" in self._parts:
             report += await scaled(self._root / "scale", self._rounds, small=self._gigabytes < 0.5)
+        for spec in self._specs if "many" in self._parts else ():
+            report.append(await asyncio.to_thread(many, spec, self._root / f"many-{spec.label}", self._tables))
         if "memory" in self._parts:
             report.append(await self._resting())
         return report
@@ -128,7 +138,8 @@ def main() -> None:
     specs = {spec.label: spec for spec in find_servers()}
     if missing := [label for label in options.servers.split(",") if label not in specs]:
         print(f"not measured, this machine has no {', '.join(missing)}; it has {', '.join(specs)}", file=sys.stderr)
-    wanted = [specs[label] for label in options.servers.split(",") if label in specs and options.parts != ["scale"]]
+    chosen = [specs[label] for label in options.servers.split(",") if label in specs]
+    wanted = chosen if set(options.parts or _PARTS) - _WITHOUT_DATA else []
     root = Path(tempfile.mkdtemp(prefix="vya-bench-"))
     root.chmod(0o755)
     servers: list[PrivateServer] = []
@@ -138,7 +149,7 @@ def main() -> None:
         for spec in wanted:
             servers.append(spec.start())
             load(servers[-1], files, tables=tables_of)
-        report = "\n\n".join(asyncio.run(Suite(servers, root, options).run()))
+        report = "\n\n".join(asyncio.run(Suite(servers, chosen, root, options).run()))
         print(report)
         if options.write:
             _PAGE.write_text(_MEASURED.sub(lambda _: f"\n{report}\n\n", _PAGE.read_text()))
