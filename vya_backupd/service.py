@@ -50,6 +50,8 @@ LIVE_SECONDS = 30.0
 _ASKED_IN_A_ROUND = 200
 """Servers that one round of checks asks; 2,000 have their turn every ten rounds."""
 _ASKED_AT_ONCE = 16
+_ANSWER_SECONDS = 20.0
+"""For all that a round asks one server: one that stands still must not keep us from looking at catalog and storage."""
 UNKNOWN = "unknown"
 """What is said of a server that nobody has had an answer from yet."""
 
@@ -199,13 +201,20 @@ class DaemonService:
     async def _ask(self, instance: Instance, turns: asyncio.Semaphore) -> None:
         """Whether a server answers, and which databases it has."""
         async with turns:
-            await self._test(instance)
-            if self.reachable[instance.id] != "ok":
-                return
-            with contextlib.suppress(VyaError):
-                names = await self._site.probe.all_databases(instance)
-                system = SYSTEM_DATABASES[instance.kind]
-                await self.objectives.learn(instance, [name for name in names if name not in system])
+            try:
+                async with asyncio.timeout(_ANSWER_SECONDS):
+                    await self._learn_from(instance)
+            except TimeoutError:
+                self.reachable[instance.id] = "server_lost"
+
+    async def _learn_from(self, instance: Instance) -> None:
+        await self._test(instance)
+        if self.reachable[instance.id] != "ok":
+            return
+        with contextlib.suppress(VyaError):
+            names = await self._site.probe.all_databases(instance)
+            system = SYSTEM_DATABASES[instance.kind]
+            await self.objectives.learn(instance, [name for name in names if name not in system])
 
     def live_values(self) -> Live:
         """What a scrape asks for at the moment."""

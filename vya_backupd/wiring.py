@@ -82,13 +82,17 @@ async def build_site(settings: Settings, closing: contextlib.AsyncExitStack) -> 
     catalog = Catalog(config.catalog_url(settings.decrypt).reveal(), counting=counts_of)
     await catalog.open()
     closing.push_async_callback(catalog.close)
+
+    def patience() -> float:
+        return site.config.backup.stall_timeout.total_seconds()
+
     site = Site(
         settings=settings,
         store=store,
         catalog=catalog,
         spawner=spawner,
         tools=tools_of(spawner, config),
-        probe=Probe(),
+        probe=Probe(patience),
         pool=pool,
         naming=naming_of(config),
         dumps=asyncio.Semaphore(config.backup.workers),

@@ -42,6 +42,8 @@ def parameters(instance: Instance, database: str, application: str, options: str
     """
     given = {"dbname": database, **place(instance), "user": instance.username}
     given["connect_timeout"] = str(CONNECT_TIMEOUT)
+    # A session that builds an index says nothing for hours: without these a firewall on the way forgets it.
+    given |= {"keepalives_idle": "60", "keepalives_interval": "15", "keepalives_count": "8"}
     given["application_name"] = application
     given["gssencmode"] = "disable"
     tls = instance.tls

@@ -9,11 +9,17 @@ from vya_backupd.operations.feeding import Feeder, Feeding
 from vya_backupd.operations.feeding_mysql import MysqlFeeder
 from vya_backupd.operations.feeding_postgresql import PostgresqlFeeder
 from vya_backupd.operations.feeding_serial import SerialFeeder
+from vya_backupd.operations.feeding_watch import WatchedFeeder
 from vya_backupd.policy.restore_lanes import plan_lanes
 
 
 def feeder_for(feeding: Feeding) -> Feeder:
-    """The feeder for this database, this file and this target. What others have written has one session."""
+    """The feeder for this database, this file and this target, under watch."""
+    return WatchedFeeder(_feeder_for(feeding))
+
+
+def _feeder_for(feeding: Feeding) -> Feeder:
+    """The same, unwatched. What others have written has one session."""
     manifest = feeding.source.manifest
     if manifest is None:
         return SerialFeeder()

@@ -13,12 +13,13 @@ import importlib
 import logging
 import re
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from vya_backupd.engines import conninfo
 from vya_backupd.model.instance import EngineKind, Instance, TlsMode
+from vya_backupd.probe import pulse
 from vya_backupd.probe.cancelling import cancellable
 from vya_backupd.probe.failures import translated
 
@@ -33,8 +34,10 @@ _NAMED = re.compile(r"(?<!:):([a-z]\w*)")
 class Session:
     """One connection of one driver or the other. Statements commit by themselves."""
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, is_worked_on: Callable[[int], Awaitable[bool]], patience: float | None) -> None:
         self._connection = connection
+        self._is_worked_on = is_worked_on
+        self._patience = patience
 
     async def rows(self, sql: str, **values: Any) -> list[Row]:
         """The rows of a query of ours, with ``:name`` parameters."""
@@ -51,7 +54,13 @@ class Session:
         return await self._execute(statement, None)
 
     async def _execute(self, sql: str, values: dict[str, Any] | None) -> list[Row]:
-        return await cancellable(self._executed(sql, values), lambda _: None)
+        work = cancellable(self._executed(sql, values), lambda _: None)
+        return await pulse.answer(work, lambda: self._is_worked_on(self._number()), self._patience)
+
+    def _number(self) -> int:
+        """The session's number on its server."""
+        connection = self._connection
+        return int(connection.thread_id() if hasattr(connection, "thread_id") else connection.info.backend_pid)
 
     async def _executed(self, sql: str, values: dict[str, Any] | None) -> list[Row]:
         async with self._connection.cursor() as cursor:
@@ -60,8 +69,12 @@ class Session:
 
 
 @asynccontextmanager
-async def session(instance: Instance, database: str | None, what: str) -> AsyncIterator[Session]:
+async def session(
+    instance: Instance, database: str | None, what: str, patience: float | None = None
+) -> AsyncIterator[Session]:
     """A connection to an instance for as long as the context lasts; failures become errors of ours.
+
+    ``patience``: after so many seconds without an answer the server is asked whether it works on it (``pulse``).
 
     Raises:
         ServerError: ``login_refused``, ``connection_refused``, ``tls_failed``, ``server_lost``, ...
@@ -73,7 +86,7 @@ async def session(instance: Instance, database: str | None, what: str) -> AsyncI
         async with asyncio.timeout(conninfo.CONNECT_TIMEOUT):
             connection = await (_postgresql if postgresql else _mysql_family)(instance, database)
         try:
-            yield Session(connection)
+            yield Session(connection, lambda number: _is_worked_on(instance, database, number), patience)
         except BaseException:
             # Perhaps in the midst of an answer: no goodbye, which would wait for the rest of it.
             closed = connection.close()
@@ -81,6 +94,23 @@ async def session(instance: Instance, database: str | None, what: str) -> AsyncI
                 await closed
             raise
         await (connection.close() if postgresql else connection.ensure_closed())
+
+
+async def _is_worked_on(instance: Instance, database: str | None, number: int) -> bool:
+    return any(each == number for each, _ in await activity(instance, database))
+
+
+async def activity(instance: Instance, database: str | None) -> list[tuple[int, str]]:
+    """The sessions of a server that work just now, each by its number and its database.
+
+    Raises:
+        ServerError, NotFoundError: as ``session``; ``connection_refused`` also where no answer comes in time.
+    """
+    query = pulse.POSTGRESQL_ACTIVITY if instance.kind is EngineKind.POSTGRESQL else pulse.MYSQL_ACTIVITY
+    async with session(instance, database, "asking what the server works on") as other:
+        async with asyncio.timeout(conninfo.CONNECT_TIMEOUT):
+            rows = await other.run(query)
+    return pulse.working(instance.kind, rows)
 
 
 async def _postgresql(instance: Instance, database: str | None) -> Any:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from vya_backupd.engines import mysql_tables
@@ -14,7 +14,7 @@ from vya_backupd.errors import NotFoundError
 from vya_backupd.model.instance import DatabaseFacts, EngineKind, Instance, ServerFacts
 from vya_backupd.policy import dump_plan_mysql
 from vya_backupd.probe import mysql_content, mysql_family, mysql_lock, mysql_sizes, postgresql
-from vya_backupd.probe.connect import Row, Session, session
+from vya_backupd.probe.connect import Row, Session, activity, session
 from vya_backupd.probe.postgresql_snapshot import Leader
 
 _ENTRANCES = ("postgres", "template1")
@@ -27,7 +27,13 @@ class Probe:
     All methods raise ``ServerError`` (``connection_refused``, ``login_refused``, ``tls_failed``, ``server_lost``,
     ``insufficient_privilege``, ``lock_timeout``, ``server_error``) or ``NotFoundError`` (``unknown_database``), with
     instance and database named.
+
+    ``patience`` says after how many seconds without an answer a server is asked whether it still works on it; a
+    question that nobody works on is ``server_lost``. None waits for ever.
     """
+
+    def __init__(self, patience: Callable[[], float | None] = lambda: None) -> None:
+        self._patience = patience
 
     async def server(self, instance: Instance) -> ServerFacts:
         """Vendor, version and rights."""
@@ -57,7 +63,7 @@ class Probe:
 
     async def database(self, instance: Instance, name: str) -> DatabaseFacts:
         """Tables, counts, size, properties and warnings of one database."""
-        async with session(instance, name, "reading the database's facts") as each:
+        async with self._session(instance, name, "reading the database's facts") as each:
             if instance.kind is EngineKind.POSTGRESQL:
                 return await postgresql.facts(each, name)
             return await mysql_family.facts(each, name)
@@ -83,31 +89,31 @@ class Probe:
 
     async def grants(self, instance: Instance) -> Grants:
         """What the account may do on a server of MySQL or MariaDB."""
-        async with session(instance, None, "reading the account's rights") as each:
+        async with self._session(instance, None, "reading the account's rights") as each:
             return await mysql_family.grants(each)
 
     async def table_sizes(self, instance: Instance, server: ServerFacts, database: str) -> list[dump_plan_mysql.Table]:
         """What rows are dumped of in a database of MySQL or MariaDB, and how large it is."""
-        async with session(instance, database, "asking sizes of tables") as each:
+        async with self._session(instance, database, "asking sizes of tables") as each:
             return await mysql_sizes.tables(each, database, server.vendor)
 
     async def table_keys(
         self, instance: Instance, database: str, tables: Sequence[str]
     ) -> dict[str, dump_plan_mysql.Key]:
         """What these tables of MySQL or MariaDB can be cut by; those that cannot are left out."""
-        async with session(instance, database, "asking for the keys of tables") as each:
+        async with self._session(instance, database, "asking for the keys of tables") as each:
             found = {table: await mysql_sizes.key(each, database, table) for table in tables}
         return {table: key for table, key in found.items() if key is not None}
 
     async def table_numbers(self, instance: Instance, server: ServerFacts) -> dict[str, int]:
         """InnoDB's names and numbers of all tables of MySQL or MariaDB."""
-        async with session(instance, None, "asking for the numbers of tables") as each:
+        async with self._session(instance, None, "asking for the numbers of tables") as each:
             return {str(name): int(number) for name, number in await each.run(mysql_tables.numbers_sql(server))}
 
     @asynccontextmanager
     async def commits_held(self, instance: Instance, server: ServerFacts) -> AsyncIterator[mysql_lock.Stillness]:
         """No transaction of MySQL or MariaDB is committed, until the end of the block or ``Stillness.end``."""
-        async with session(instance, None, "holding commits back") as each:
+        async with self._session(instance, None, "holding commits back") as each:
             yield await mysql_lock.hold_commits(each, server)
 
     async def number(self, instance: Instance, sql: str, database: str | None = None) -> int:
@@ -122,7 +128,7 @@ class Probe:
 
     async def globals_script(self, instance: Instance) -> bytes:
         """Users, roles and grants of MySQL or MariaDB as SQL."""
-        async with session(instance, None, "reading users and grants") as each:
+        async with self._session(instance, None, "reading users and grants") as each:
             return await mysql_family.globals_script(each, await mysql_family.server(each))
 
     async def globals_target(self, instance: Instance) -> GlobalsTarget:
@@ -132,26 +138,28 @@ class Probe:
                 return await postgresql.globals_target(each)
             return await mysql_family.globals_target(each)
 
-    async def missing(self, instance: Instance, properties: Mapping[str, str]) -> tuple[list[str], list[str]]:
-        """Roles and extensions that a backup with these properties needs and a PostgreSQL server does not have."""
-        async with self._entrance(instance, "listing roles and extensions") as each:
-            return await postgresql.missing(each, properties)
-
     @asynccontextmanager
     async def leader(self, instance: Instance, database: str) -> AsyncIterator[Leader]:
         """A session of PostgreSQL that leads a dump, for as long as the context lasts."""
-        async with session(instance, database, "holding the snapshot of the dump") as each:
+        async with self._session(instance, database, "holding the snapshot of the dump") as each:
             yield Leader(each)
 
     async def content(self, instance: Instance, database: str) -> DatabaseContent:
         """What a database of MySQL or MariaDB is made of: both sides of ``mysql_swap.swap``."""
-        async with session(instance, database, "reading the database's objects") as each:
+        async with self._session(instance, database, "reading the database's objects") as each:
             return await mysql_content.content(each, database)
 
     async def tables_content(self, instance: Instance, database: str, tables: Collection[str]) -> DatabaseContent:
         """The same of some tables alone, with their triggers."""
-        async with session(instance, database, "reading the tables' triggers") as each:
+        async with self._session(instance, database, "reading the tables' triggers") as each:
             return await mysql_content.tables_content(each, database, tables)
+
+    async def busy_sessions(self, instance: Instance, database: str) -> int:
+        """In how many sessions the server works on something in a database just now; it has a moment to answer."""
+        return sum(name == database for _, name in await activity(instance, database))
+
+    def _session(self, instance: Instance, database: str | None, what: str) -> AbstractAsyncContextManager[Session]:
+        return session(instance, database, what, self._patience())
 
     @asynccontextmanager
     async def _entrance(self, instance: Instance, what: str, database: str | None = None) -> AsyncIterator[Session]:
@@ -162,7 +170,7 @@ class Probe:
         async with AsyncExitStack() as stack:
             for number, name in enumerate(names, 1):
                 try:
-                    found = await stack.enter_async_context(session(instance, name, what))
+                    found = await stack.enter_async_context(self._session(instance, name, what))
                 except NotFoundError:
                     if number == len(names):
                         raise
