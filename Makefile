@@ -27,7 +27,7 @@ servers: setup ## database servers to test on: as root packages, otherwise a fol
 # Without all servers the tests run all the same; header and summary say what was not tested.
 test: setup ## the whole suite, on all servers that can be had
 	-@bash .ci/servers
-	$(PYTEST) -n $(PYTEST_WORKERS) --dist loadscope $(ARGS)
+	$(PYTEST) -n $(PYTEST_WORKERS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
 lint: setup ## style, types, layers, security
 	bash .ci/lint $(CHECKED)

@@ -29,6 +29,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.durations import Durations
 from tests.provoked import Provoked
 from vya_backupd.testing.discover import find_servers, missing_servers
 from vya_backupd.testing.peers import missing_peers
@@ -160,6 +161,7 @@ def closed_port() -> Iterator[int]:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Let Ctrl-C mean something to the programs under test, also where a shell started us in the background."""
+    config.pluginmanager.register(Durations(config), "durations")
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Provoked(config), "provoked")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
