@@ -40,7 +40,8 @@ POSTGRESQL_RULES = (
     rule(
         r"certificate verify failed|server does not support SSL|SSL error|SSL connection is required"
         r"|root certificate file .* does not exist|could not load|server certificate for .* does not match host name"
-        r"|tls alert|private key file|requires a valid client certificate|SSL support is not compiled in",
+        r"|tls alert|private key file|requires a valid client certificate|SSL support is not compiled in"
+        r"|channel binding check failed",  # the server's own certificate was not the one that the client saw
         "tls_failed",
         HINT_TLS,
     ),
