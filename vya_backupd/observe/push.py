@@ -26,6 +26,8 @@ PUSH_SECONDS = 10.0
 
 _OFF_SECONDS = 30.0
 """How often it is looked whether a reload has named a gateway."""
+_MOST_ANSWER = 1000
+"""Bytes of an answer that are read: it may have no end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ async def _put(target: str, body: bytes) -> None:
         session.put(target, data=body, headers=headers, allow_redirects=False) as answer,
     ):
         if answer.status >= 300:
-            said = (await answer.text(errors="replace")).strip().splitlines()
+            said = (await answer.content.read(_MOST_ANSWER)).decode("utf-8", "replace").strip().splitlines()
             raise ValueError(f"status {answer.status}: {said[0][:200] if said else answer.reason}")
 
 
