@@ -87,6 +87,7 @@ WORDS = (
     (EngineKind.POSTGRESQL, 'psql:<stdin>:3: ERROR:  relation "t" does not exist', "tool_failed", False),
     (EngineKind.MYSQL, "mysqldump: Got error: 1044: Access denied for user 'x'@'%' to database 'd' when selecting the database", "insufficient_privilege", False),
     (EngineKind.MYSQL, "mysqldump: Couldn't execute 'SHOW CREATE TABLE `t`': Lock wait timeout exceeded; try restarting transaction (1205)", "lock_timeout", True),
+    (EngineKind.MARIADB, """mariadb-dump: Couldn't execute 'show create table `t`': Can't open file: './d/t.frm' (errno: 24 "Too many open files") (1016)""", "server_error", False),
     (EngineKind.MYSQL, "ERROR 1062 (23000) at line 1045: Duplicate entry '1' for key 'PRIMARY'", "tool_failed", False),
     (EngineKind.MARIADB, "ERROR 1040 (08004): Too many connections", "connection_refused", True),
 )  # fmt: skip

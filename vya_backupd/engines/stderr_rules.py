@@ -168,5 +168,11 @@ MYSQL_RULES = (
         "insufficient_privilege",
         HINT_RIGHT,
     ),
+    rule(
+        r"errno: 24\b|too many open files",
+        "server_error",
+        "The server has no more files to open: raise its open_files_limit (LimitNOFILE of its service), or lower"
+        " table_open_cache.",
+    ),
     rule(_numbers(1021, 1114, words="errno: 28"), "server_error", "A disk of the server is full."),
 )  # fmt: skip

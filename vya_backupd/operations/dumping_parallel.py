@@ -46,7 +46,7 @@ async def dump_database(run: DumpRun) -> DumpResult:
     way = _WAYS[run.job.instance.kind]
     if run.job.instance.kind is EngineKind.POSTGRESQL:
         return await way.dump(run) or await way.alone(run)
-    before = await replaced_tables.numbers(run)
+    before = await replaced_tables.marks(run)
     result = await way.dump(run) or await way.alone(run)
     await replaced_tables.refuse_replaced(run, before)
     return result

@@ -42,8 +42,11 @@ async def dump_on_snapshot(run: DumpRun) -> DumpResult:
         leading = await stack.enter_async_context(AsyncExitStack())
         try:
             leader = await leading.enter_async_context(run.site.probe.leader(run.job.instance, run.job.database))
+            if await leader.free_connections() < 1:
+                raise ToolError("the server allows this account one connection only")
             snapshot = await leader.hold(())
         except VyaError as error:
+            await leading.aclose()
             run.warnings.append(f"whether tables were changed as the dump began is not known: {error.message}")
             return await run.in_one_stream()
         taken_at = run.site.now()

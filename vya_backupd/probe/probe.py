@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from vya_backupd.engines import mysql_tables
 from vya_backupd.engines.globals import GlobalsTarget
 from vya_backupd.engines.mysql_rights import Grants
 from vya_backupd.engines.mysql_swap import DatabaseContent
@@ -104,11 +103,6 @@ class Probe:
         async with self._session(instance, database, "asking for the keys of tables") as each:
             found = {table: await mysql_sizes.key(each, database, table) for table in tables}
         return {table: key for table, key in found.items() if key is not None}
-
-    async def table_numbers(self, instance: Instance, server: ServerFacts) -> dict[str, int]:
-        """InnoDB's names and numbers of all tables of MySQL or MariaDB."""
-        async with self._session(instance, None, "asking for the numbers of tables") as each:
-            return {str(name): int(number) for name, number in await each.run(mysql_tables.numbers_sql(server))}
 
     @asynccontextmanager
     async def commits_held(self, instance: Instance, server: ServerFacts) -> AsyncIterator[mysql_lock.Stillness]:
