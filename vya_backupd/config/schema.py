@@ -98,7 +98,9 @@ class Backup(Section):
     )
     include_globals: bool = Field(True, description="Whether users, roles and grants are backed up with each instance.")
     stall_timeout: Duration = Field(
-        timedelta(minutes=30), description="A dump without any progress for this long is stopped and failed."
+        timedelta(minutes=30),
+        description="A dump, a restore or a question to a server that does not move for this long is stopped and failed; "
+        "an index that the server builds is waited for.",
     )
     lock_wait_timeout: Duration = Field(
         timedelta(minutes=1), description="How long a dump waits for a lock, with others queueing behind it."
