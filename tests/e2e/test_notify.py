@@ -89,6 +89,14 @@ def test_mails_webhooks_and_pings_of_a_daemon(product: Product, mail: MailPeer, 
     until(lambda: http.paths.count(f"/hook/{CANARY}") == 2)
 
     until(lambda: len([each for each in product.events("notification.sent") if each["channel"] == "email"]) == 2)
+    until(lambda: len(product.ok("audit", "show", "--kind", "operation.finished")["audit"]) == 2)
+    said = tellings(product, http, badly) | {"client": end_of(failed.json)}
+    assert said == dict.fromkeys(("client", "history", "log", "webhook", "audit"), ("failed", "login_refused"))
+    metrics = product.get("/metrics")[1].splitlines()
+    bad = 'database_id="bad",database_type="postgresql"'
+    assert f'vya_backup_executions_total{{{bad},status="failed"}} 1.0' in metrics
+    assert f'vya_backup_errors_total{{{bad},error_type="login_refused"}} 1.0' in metrics
+    assert f"vya_backup_last_status{{{bad}}} 0.0" in metrics
 
     # A daemon that dies with a mail that nobody took.
     mail.is_down = True
@@ -109,6 +117,27 @@ def test_mails_webhooks_and_pings_of_a_daemon(product: Product, mail: MailPeer, 
     for text in everything:
         assert CANARY.encode() not in text
         assert WRONG.encode() not in text
+
+
+def tellings(product: Product, http: HttpPeer, operation: str) -> dict[str, tuple[str, str]]:
+    """What each channel beside mails and metrics says of an operation's end: its state and its one error."""
+    (logged,) = [each for each in product.events("operation.finished") if each["operation"] == operation]
+    audit = product.ok("audit", "show", "--kind", "operation.finished")["audit"]
+    (audited,) = [each for each in audit if each["operation"] == operation]
+    hooks = [json.loads(each.body) for each in http.requests if each.path.startswith("/hook")]
+    (hook,) = [each for each in hooks if each["operation"]["id"] == operation]
+    return {
+        "history": end_of(product.ok("operations", "show", operation)),
+        "log": (logged["state"], *logged["instances"]["bad"]["errors"]),
+        "webhook": end_of(hook),
+        "audit": (audited["result"], *audited["facts"]["instances"]["bad"]["errors"]),
+    }
+
+
+def end_of(record: dict[str, Any]) -> tuple[str, str]:
+    """The state of an operation and the error of its one step."""
+    (step,) = record["steps"]
+    return record["operation"]["state"], step["error"]["code"]
 
 
 def test_notify_test_says_what_the_other_side_says(product: Product, mail: MailPeer, http: HttpPeer) -> None:
