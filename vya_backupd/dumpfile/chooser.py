@@ -10,6 +10,7 @@ from typing import Protocol
 
 from vya_backupd.dumpfile.codec import Codec, Library
 from vya_backupd.dumpfile.codec_choice import CodecChooser
+from vya_backupd.dumpfile.foretold import Foretold
 from vya_backupd.dumpfile.segment import RawSegment
 from vya_backupd.model.file_codec import FileCodec
 
@@ -23,6 +24,9 @@ class Chooser(Protocol):
     def choose(self, segment: RawSegment) -> Codec:
         """The compressor for the next segment."""
 
+    def learned(self) -> Foretold | None:
+        """What to tell the chooser of the next dump of the same database, after the last segment; None: nothing."""
+
 
 class FixedChoice:
     """Always the same compressor."""
@@ -34,9 +38,12 @@ class FixedChoice:
         """See ``Chooser``."""
         return self._codec
 
+    def learned(self) -> None:
+        """See ``Chooser``."""
 
-def new_chooser(codec: FileCodec, level: int, expected: int = 0) -> Chooser:
-    """For a file of this codec at ``level`` (1-9); ``expected`` as in ``CodecChooser``."""
+
+def new_chooser(codec: FileCodec, level: int, expected: int = 0, foretold: Foretold | None = None) -> Chooser:
+    """For a file of this codec at ``level`` (1-9); ``expected`` and ``foretold`` as in ``CodecChooser``."""
     if codec is FileCodec.ZSTD:
         return FixedChoice(Codec(Library.ZSTD, ZSTD_LEVELS[level]))
-    return CodecChooser(level, expected)
+    return CodecChooser(level, expected, foretold)

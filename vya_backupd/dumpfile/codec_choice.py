@@ -8,7 +8,8 @@ reference, and by the rungs of the ladder. That foretells sizes within half a pe
 An account of the whole file adds up what the reference would have written and what was chosen instead. A segment takes
 the fastest codec that keeps the account below ``TARGET``: savings on one table may be spent on speed in the next. They
 are spread over all that is still to come, which is known from the last backup of the same database: a byte of savings
-buys the more speed the slower the codec is that it replaces.
+buys the more speed the slower the codec is that it replaces. Where more is known of the last dump (``foretold``), what
+tables will save later is spent before, and each takes the codec that is best for all together.
 
 Of the rungs only those count that no mixture of two others beats: what one segment saves with a slow codec, its
 neighbours spend on a fast one.
@@ -18,10 +19,14 @@ Everything here depends on the data and its order alone, never on clocks or thre
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 
-from vya_backupd.dumpfile.codec import HUFFMAN, LADDER, WINDOW, Codec, Deflated, Library, deflate, deflated_size
+from vya_backupd.dumpfile.codec import HUFFMAN, LADDER, WINDOW, Codec, Deflated, Library, deflate
+from vya_backupd.dumpfile.codec_samples import DENSE, FAST, Probes, places_in, size_of
+from vya_backupd.dumpfile.foretold import Foretold, Outlook, Packing, cost_of
 from vya_backupd.dumpfile.segment import RawSegment
+from vya_backupd.model.backup import Section
 
 BOUND = 1.02
 """What is promised: size of a file against ``gzip -N`` of the same text."""
@@ -32,60 +37,27 @@ _CAUTIOUS = 1.01
 _TIGHTEST = 0.985
 """An account overdrawn by many tiny objects is not repaid with slowness beyond this."""
 _MEMBER_OVERHEAD = 60
-_SLICES = 12
-_THINNED = 3
-"""Probes are taken at twelve places, slices at every third of them where the probes are alike."""
-_UNEVEN = 0.4
 _BLOCK_PENALTY = {Library.ISAL: 1.04, Library.LIBDEFLATE: 1.008}
 """isal writes one code table for half a megabyte of text, libdeflate for up to a third of one. Where text changes within
 that, slices flatter them."""
-_SLICE = 16 << 10
-_LONG_SLICE = 96 << 10
-_DENSE = 0.12
-"""Where text packs better than this, what a slice becomes is mostly the head of its own code table: slices are longer."""
 _SMALLEST_SAMPLED = 160 << 10
-_PROBE = 4 << 10
-_GOLDEN = 0.618034
-_DRIFT = 0.12
 _HORIZON = 0.1
 """Savings are spread over what is to come; where nobody knows, that is guessed to be this share of what has passed."""
 _FIRST_TRUST, _TRUST_GROWTH, _LONGEST_TRUST = 2, 4, 64
 """Segments that pass between samples of one object, at first and at most."""
 _TYPICAL_DENSITY = 0.22
-_REMEMBERED = 32
+_REMEMBERED = 64
 """Objects whose samples are kept while segments of others come: several streams bring several tables by turns."""
+_OVERDRAFT = 0.04
+"""Of the file, what is spent at most before it is saved: what one file can be too large by, when a table that saved much
+has gone since the last dump."""
+_WORTH_TELLING = 1 << 20
+"""Bytes of dump from which an object is worth telling the next dump of."""
 _LADDER = {codec: cost for codec, cost in LADDER.items() if codec is not HUFFMAN}
-_FAST = next(iter(_LADDER))
 _UNREPEATED = 0.45
 """Text that packs worse than this has hardly any repetitions."""
 _SMALL = {1: 2, 2: 2, 3: 4, 4: 5, 5: 6, 6: 7, 7: 7, 8: 8, 9: 9}
 """For objects that are too small to be sampled: libdeflate's level that packs as small as ``gzip -N``."""
-_SLOWEST = 60.0
-"""What zlib costs, on the ladder's scale."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Probes:
-    """What the fastest rung makes of a byte, in several places of a segment: nearly free, and enough to see a change."""
-
-    places: list[int]
-    mean: float
-    are_even: bool
-
-    @classmethod
-    def of(cls, segment: RawSegment, places: list[int]) -> _Probes:
-        found = [_probe(segment, place) for place in places]
-        mean = sum(found) / len(found)
-        return cls(places, mean, max(found) - min(found) < _UNEVEN * mean)
-
-    def are_like(self, mean: float) -> bool:
-        return abs(self.mean - mean) <= _DRIFT * mean
-
-    def slices(self, segment: RawSegment) -> list[bytes]:
-        """What is to be sampled, each with what precedes it."""
-        chosen = self.places[::_THINNED] if self.are_even else self.places
-        length = _SLICE if self.mean > _DENSE else _LONG_SLICE
-        return [_slice(segment, place - WINDOW, WINDOW + length) for place in chosen]
 
 
 @dataclass(slots=True)
@@ -102,6 +74,16 @@ class _Object:
     """Segments that may still pass before the next sample."""
     next_trust: int = _FIRST_TRUST
 
+    @classmethod
+    def of(cls, packing: Packing) -> _Object:
+        """As the last dump told. Trusted for a while, as long as probes do not contradict."""
+        known = (dict(packing.ratios), packing.reference, packing.probed, packing.target)
+        return cls(*known, _TRUST_GROWTH * _FIRST_TRUST, _TRUST_GROWTH * _TRUST_GROWTH * _FIRST_TRUST)
+
+    def packing(self, raw_size: int = 0) -> Packing:
+        """For the outlook, and for the next dump."""
+        return Packing(raw_size, self.ratios, self.reference, self.probed, self.target)
+
     @property
     def is_deep(self) -> bool:
         """Trying slower rungs would lead to nothing better than is known."""
@@ -110,7 +92,7 @@ class _Object:
     def after(self, old: _Object) -> _Object:
         """The mean of two samples of alike data, to be trusted for longer."""
         ratios = {codec: (ratio + old.ratios.get(codec, ratio)) / 2 for codec, ratio in self.ratios.items()}
-        slower = {codec: ratio for codec, ratio in old.ratios.items() if _cost(codec) > max(map(_cost, ratios))}
+        slower = {codec: ratio for codec, ratio in old.ratios.items() if cost_of(codec) > max(map(cost_of, ratios))}
         return replace(
             self,
             ratios=_unbeaten(ratios | slower),
@@ -125,10 +107,17 @@ class CodecChooser:
     """Chooses for the segments of one dump, in their order.
 
     ``level`` (1-9) is that of the gzip to measure against; ``expected`` how many bytes the compressed file will likely
-    have, 0 where nobody knows. A wrong guess costs speed, and never size.
+    have, 0 where nobody knows. A wrong guess costs speed, and never size. ``foretold``: what the last dump told; that of
+    another level counts for nothing.
     """
 
-    def __init__(self, level: int, expected: int = 0) -> None:
+    def __init__(self, level: int, expected: int = 0, foretold: Foretold | None = None) -> None:
+        self._level = level
+        self._outlook = None if foretold is None or foretold.level != level else Outlook.of(foretold)
+        self._credit = (
+            _OVERDRAFT * sum(each.raw_size * each.reference for each in foretold.objects.values()) if foretold else 0.0
+        )
+        self._sizes: Counter[str] = Counter()
         self._reference_codec = Codec(Library.ZLIB, level)
         self._small = Codec(Library.LIBDEFLATE, _SMALL[level])
         self._expected = expected
@@ -146,6 +135,8 @@ class CodecChooser:
     def choose(self, segment: RawSegment) -> Codec:
         """The codec for the next segment. Costs some milliseconds where it samples."""
         self._turn_to((segment.section, segment.object_name))
+        if segment.section is Section.DATA:
+            self._sizes[segment.object_name] += segment.raw_size
         if segment.raw_size >= _SMALLEST_SAMPLED:
             self._look(segment)
         known = self._object
@@ -162,23 +153,41 @@ class CodecChooser:
             if len(self._others) > _REMEMBERED:
                 del self._others[next(iter(self._others))]
         self._name, self._object = name, self._others.pop(name, None)
+        if self._object is None and self._outlook is not None and name[0] == Section.DATA:
+            told = self._outlook.packings.get(name[1])
+            self._object = None if told is None else _Object.of(told)
 
     def _affordable(self, known: _Object, segment: RawSegment) -> Codec:
         """The fastest rung that the account can pay for; where none is, the smallest that was sampled."""
-        reference = known.reference * segment.raw_size
-        codec = self._fitting(known, reference)
+        codec = self._fitting(known, segment)
         if codec is None and not known.is_deep:
-            probes = _Probes.of(segment, _places(self._looks, segment.raw_size))
+            probes = Probes.of(segment, places_in(self._looks, segment.raw_size))
             known = self._object = self._sample(segment, probes, deep=True)
-            reference = known.reference * segment.raw_size
-            codec = self._fitting(known, reference)
+            codec = self._fitting(known, segment)
         codec = codec or min(known.ratios, key=lambda rung: known.ratios[rung])
-        self._enter(reference, known.ratios[codec])
+        self._enter(known.reference * segment.raw_size, known.ratios[codec])
+        if self._outlook is not None and segment.section is Section.DATA:
+            self._outlook.passed(segment.object_name, segment.raw_size)
         return codec
 
-    def _fitting(self, known: _Object, reference: float) -> Codec | None:
-        allowed = self._allowed(known.target, reference)
-        return next((codec for codec, ratio in known.ratios.items() if ratio <= allowed), None)
+    def _fitting(self, known: _Object, segment: RawSegment) -> Codec | None:
+        outlook, saved = self._outlook, TARGET * self.reference_bytes - self.chosen_bytes
+        if outlook is None or segment.section is not Section.DATA or saved < -self._credit:
+            allowed = self._allowed(known.target, known.reference * segment.raw_size)
+            return next((codec for codec, ratio in known.ratios.items() if ratio <= allowed), None)
+        outlook.learn(segment.object_name, known.packing())
+        codec, fits = outlook.rung(segment.object_name, segment.raw_size, saved)
+        return codec if fits else None
+
+    def learned(self) -> Foretold:
+        """What to tell the next dump, after the last segment."""
+        every = {**self._others, self._name: self._object}
+        found = {
+            name: known.packing(self._sizes[name])
+            for (section, name), known in every.items()
+            if known is not None and section == Section.DATA and self._sizes[name] >= _WORTH_TELLING
+        }
+        return Foretold(self._level, found)
 
     def _allowed(self, target: float, reference: float) -> float:
         """The size that the next segment may have, against the ``reference`` bytes that it would have."""
@@ -196,25 +205,27 @@ class CodecChooser:
     def _look(self, segment: RawSegment) -> None:
         """Sample, where the object is new, the last sample is old, or the data has changed its nature."""
         self._looks += 1
-        places, known = _places(self._looks, segment.raw_size), self._object
-        if known is not None and known.trusted > 0 and _Probes.of(segment, places[::2]).are_like(known.probed):
+        places, known = places_in(self._looks, segment.raw_size), self._object
+        if known is not None and known.trusted > 0 and Probes.of(segment, places[::2]).are_like(known.probed):
             known.trusted -= 1
             return
-        self._object = self._sample(segment, _Probes.of(segment, places))
+        self._object = self._sample(segment, Probes.of(segment, places))
 
-    def _sample(self, segment: RawSegment, probes: _Probes, *, deep: bool = False) -> _Object:
+    def _sample(self, segment: RawSegment, probes: Probes, *, deep: bool = False) -> _Object:
         """Try rungs until one is as small as the account allows; ``deep``: until one is as small as is aimed at."""
         penalty = {} if probes.are_even else _BLOCK_PENALTY
-        target = TARGET if probes.are_even and probes.mean > _DENSE else _CAUTIOUS
+        target = TARGET if probes.are_even and probes.mean > DENSE else _CAUTIOUS
         slices = probes.slices(segment)
-        whole = _size(self._reference_codec, slices)
+        whole = size_of(self._reference_codec, slices)
         reference = whole / sum(len(piece) - WINDOW for piece in slices)
         enough = target if deep else max(target, self._allowed(target, reference * segment.raw_size))
-        if self.chosen_bytes > TARGET * self.reference_bytes:
+        if self._outlook is not None:
+            enough = target
+        elif self.chosen_bytes > TARGET * self.reference_bytes:
             enough = _TIGHTEST
         ratios: dict[Codec, float] = {}
         for codec in LADDER if probes.mean > _UNREPEATED else _LADDER:
-            ratios[codec] = _size(codec, slices) / whole * penalty.get(codec.library, 1.0)
+            ratios[codec] = size_of(codec, slices) / whole * penalty.get(codec.library, 1.0)
             if ratios[codec] <= enough and codec is not HUFFMAN:
                 break
         else:
@@ -226,7 +237,7 @@ class CodecChooser:
 
 def _sensible(ratios: dict[Codec, float]) -> dict[Codec, float]:
     """Without the rung that looks for no repetitions, where looking for them pays."""
-    looking = ratios.get(_FAST, 1.0)
+    looking = ratios.get(FAST, 1.0)
     return {codec: ratio for codec, ratio in ratios.items() if codec is not HUFFMAN or ratio < looking}
 
 
@@ -234,7 +245,7 @@ def _unbeaten(ratios: dict[Codec, float]) -> dict[Codec, float]:
     """The lower convex hull over cost: each of these is smaller than any mixture of others that costs the same."""
     hull: list[tuple[Codec, float, float]] = []
     for codec, ratio in ratios.items():
-        cost = _cost(codec)
+        cost = cost_of(codec)
         if hull and ratio >= hull[-1][2]:
             continue
         while len(hull) > 1 and _gain(hull[-2], hull[-1]) <= _gain(hull[-1], (codec, cost, ratio)):
@@ -243,39 +254,6 @@ def _unbeaten(ratios: dict[Codec, float]) -> dict[Codec, float]:
     return {codec: ratio for codec, _, ratio in hull}
 
 
-def _cost(codec: Codec) -> float:
-    return LADDER.get(codec, _SLOWEST)
-
-
 def _gain(fast: tuple[Codec, float, float], slow: tuple[Codec, float, float]) -> float:
     """Size saved for each millisecond more."""
     return (fast[2] - slow[2]) / (slow[1] - fast[1])
-
-
-def _places(number: int, size: int) -> list[int]:
-    """Where to sample the ``number``-th segment: spread over it, and elsewhere each time, as golden sections are."""
-    shift = number * _GOLDEN % 1.0
-    room = size - WINDOW - min(_LONG_SLICE, size // 4)
-    return [WINDOW + int((part + shift) / _SLICES * room) for part in range(_SLICES)]
-
-
-def _probe(segment: RawSegment, place: int) -> float:
-    """What the fastest codec makes of a byte there: nearly free, and enough to see that data differs."""
-    around = _slice(segment, place - _PROBE, 2 * _PROBE)
-    return deflated_size(_FAST, around[_PROBE:], around[:_PROBE]) / _PROBE
-
-
-def _size(codec: Codec, slices: list[bytes]) -> int:
-    return sum(deflated_size(codec, piece[WINDOW:], piece[:WINDOW]) for piece in slices)
-
-
-def _slice(segment: RawSegment, start: int, size: int) -> bytes:
-    """Bytes from the midst of a segment, whatever its parts."""
-    pieces: list[bytes | memoryview] = []
-    for part in segment.parts:
-        if start < len(part) and size > 0:
-            piece = part[start : start + size]
-            pieces.append(piece)
-            size -= len(piece)
-        start = max(start - len(part), 0)
-    return b"".join(pieces)

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from vya_backupd import faults
+from vya_backupd.dumpfile.foretold import Foretold
 from vya_backupd.engines.scanner import SEGMENT_SIZE, Scanner
-from vya_backupd.errors import DumpError, VyaError
+from vya_backupd.errors import DumpError, StorageError, VyaError
 from vya_backupd.model.backup import BackupFacts
 from vya_backupd.model.command import Command
 from vya_backupd.operations.looking import Dump, Look
@@ -24,6 +25,10 @@ from vya_backupd.pipeline.dump import DumpResult, DumpTerms, Stream, Watch, dump
 from vya_backupd.policy.limits import Flow
 from vya_backupd.process import Exit, Process
 
+_WORTH_FORETELLING = 8 << 20
+"""Bytes of file from which it is worth a question to the catalog how the last one was packed."""
+_STILL_THERE = 0.95
+"""Of the database's size on the server at the last dump: with less, tables are gone that it told of."""
 _LAST_WORDS = 5.0
 """Seconds that tools have to end by themselves after a stream was found wanting."""
 
@@ -113,6 +118,7 @@ class DumpRun:
         ``at_once``: how many of the others are read at a time.
         """
         facts, site = replace(self.facts, streams=len(streams)), self.site
+        large = self.found.likely_size >= _WORTH_FORETELLING
         terms = DumpTerms(
             header=lambda: replace(facts, taken_at=taken_at or site.now()),
             now=site.now,
@@ -125,8 +131,36 @@ class DumpRun:
             stall_timeout=site.config.backup.stall_timeout.total_seconds(),
             at_once=at_once,
             throttle=site.limits.throttle(self.job.instance.id, Flow.DUMP),
+            foretold=await self._foretold() if large else None,
         )
-        return await dump(streams, self.sink, site.pool, terms)
+        result = await dump(streams, self.sink, site.pool, terms)
+        if large:
+            await self._tell_next(result.learned)
+        return result
+
+    async def _tell_next(self, learned: Foretold | None) -> None:
+        """Keep for the next dump what this one has learned. That it cannot be kept is no failure of this one."""
+        if learned is not None:
+            text = replace(learned, server_bytes=self._server_bytes).to_text()
+            with contextlib.suppress(StorageError):
+                await self.site.catalog.marks.set(self._mark, text)
+
+    @property
+    def _mark(self) -> str:
+        """Where the catalog keeps what one dump tells the next."""
+        return f"packing:{self.job.instance.id}/{self.job.database}"
+
+    @property
+    def _server_bytes(self) -> int:
+        return self.found.before.size_bytes if self.found.before else 0
+
+    async def _foretold(self) -> Foretold | None:
+        """What the last dump told; nothing where so much has gone since that its savings may be among it."""
+        text = None
+        with contextlib.suppress(StorageError):
+            text = await self.site.catalog.marks.get(self._mark)
+        told = None if text is None else Foretold.from_text(text)
+        return None if told is None or self._server_bytes < _STILL_THERE * told.server_bytes else told
 
     async def _raise_first_failure(self, processes: Sequence[Process]) -> None:
         """Wait for all to end; raise as soon as one has ended badly."""

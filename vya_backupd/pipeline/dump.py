@@ -85,10 +85,11 @@ class _Dump:
         self._stop = stop
         self._terms = terms
         self._file = FileWriter(terms.algorithm, terms.codec)
+        self._chooser = new_chooser(terms.codec, terms.level, terms.expected_size, terms.foretold)
         self._line = OrderedFile(
             sink,
             self._file,
-            new_chooser(terms.codec, terms.level, terms.expected_size),
+            self._chooser,
             pool,
             stop,
             _IN_FLIGHT + _MORE_IN_FLIGHT * self._at_once,
@@ -142,6 +143,7 @@ class _Dump:
             finished_at=closing.finished_at,
             duration_seconds=closing.duration_seconds,
             warnings=closing.warnings,
+            learned=self._chooser.learned(),
         )
 
     def _close(self) -> Closing:

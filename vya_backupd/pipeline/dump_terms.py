@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from vya_backupd.dumpfile.foretold import Foretold
 from vya_backupd.dumpfile.segment import RawSegment
 from vya_backupd.model.backup import BackupFacts, Extent, Manifest, SchemaInfo, Section
 from vya_backupd.model.file_codec import FileCodec
@@ -66,6 +67,7 @@ class DumpTerms:
     ``codec`` is the one that ``header`` names; ``level`` is 1-9, ``algorithm`` sha256 or md5, ``stall_timeout`` seconds, ``expected_size`` what the file will likely
     have in bytes, 0 where nobody knows. ``at_once``: how many streams are read at a time, beside the first one; the
     others wait in their pipes, in the order in which they were given. ``throttle`` holds all streams back together.
+    ``foretold`` is what the last dump of the same database has learned.
     """
 
     header: Callable[[], BackupFacts]
@@ -79,11 +81,15 @@ class DumpTerms:
     stall_timeout: float | None = None
     at_once: int = 64
     throttle: Throttle | None = None
+    foretold: Foretold | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DumpResult:
-    """A file that was written and sealed; everything that its manifest needs."""
+    """A file that was written and sealed; everything that its manifest needs.
+
+    ``learned``: what makes the next dump of the same database faster; None where nothing does.
+    """
 
     facts: BackupFacts
     size: int
@@ -98,6 +104,7 @@ class DumpResult:
     finished_at: datetime
     duration_seconds: float
     warnings: tuple[str, ...]
+    learned: Foretold | None = None
 
     def manifest(self, filename: str) -> Manifest:
         """The manifest of the file under the name that it will be published with."""
