@@ -64,6 +64,8 @@ def disturbed(bench: Bench, work: Work, injection: Injection, moment: Moment, ra
         bench.arm("")
         run.until_over()
     bench.revive()
+    if injection.action == "fail":
+        work.mend(bench)
     bench.settle()
     return run, hit
 

@@ -51,8 +51,9 @@ def whole(bench: Bench) -> None:
 
 def tidy(bench: Bench) -> None:
     """Nothing lies around that is no backup: no partial file, no tombstone, no secret, no note of a restore."""
-    assert bench.store.strays() == []
-    assert bench.store.secrets() == []
+    strays, secrets = bench.store.strays(), bench.store.secrets()
+    assert strays == [], f"neither backups nor parts of them: {strays}"
+    assert secrets == [], f"secrets of children that are gone: {secrets}"
     _end_restores(bench)
     notes = sorted((bench.product.state_dir / "restores").glob("*")) + sorted(bench.product.state_dir.glob("undo-*"))
     assert notes == [], [each.read_text() for each in notes]
@@ -112,7 +113,7 @@ def contents(bench: Bench) -> None:
         newest = sorted(mine, key=lambda each: each.facts.taken_at)[-1:]
         for manifest in newest:
             restored = restored_generation(bench, manifest)
-            wanted = bench.generations[database]
+            wanted = bench.generation_at(database, manifest.facts.taken_at)
             assert restored == wanted, f"{manifest.facts.id} holds generation {restored} of {database}, not {wanted}"
     seen |= {each.facts.id for each in new}
 

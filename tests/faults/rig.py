@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,8 @@ class Bench:
     hook: HttpPeer
     generations: dict[str, int] = field(default_factory=dict)
     """How far each source database has come."""
+    history: list[tuple[datetime, str, int]] = field(default_factory=list)
+    """When which database had come to which generation."""
     notes: dict[str, Any] = field(default_factory=dict)
     """What works and invariants want to remember from one fault to the next, by their own names."""
 
@@ -92,6 +95,11 @@ class Bench:
         """One transaction more in a source database."""
         self.generations[database] += 1
         self.content(database).advance(database, self.generations[database])
+        self.history.append((datetime.now(UTC), database, self.generations[database]))
+
+    def generation_at(self, database: str, moment: datetime) -> int:
+        """How far a source database had come then."""
+        return max([0, *(number for at, name, number in self.history if name == database and at <= moment)])
 
     def reset_victim(self) -> None:
         """Make the database that is to be replaced what it was at first."""

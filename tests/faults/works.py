@@ -42,6 +42,8 @@ class Work:
     target: Callable[[Bench], bool] | None = None
     """Whether its target is what it was to become; False: it is what it was before. Anything else raises."""
     tidy: Callable[[Bench], None] = lambda _: None
+    mend: Callable[[Bench], object] = lambda _: None
+    """What an operator would do after a failure: the next run ends what a failed one began."""
     uses_tool: bool = False
     """Whether programs of the vendor work for it."""
     uses_server: bool = False
@@ -265,6 +267,7 @@ WORKS: dict[str, Work] = {
             lambda bench: bench.submit("prune"),
             {"prune.judged": 1, "prune.noted": 1, **dict.fromkeys(_DELETING, 1), "prune.deleted": 1, **_CATALOG},
             prepare=_make_expirable,
+            mend=lambda bench: bench.done("prune"),
             tidy=_release_all_but_oldest,
         ),
         Work("hold", lambda bench: _hold(bench), {"hold.written": 1, "catalog.writing": 1, "catalog.written": 1}),

@@ -357,3 +357,43 @@ async def test_a_request_of_nonsense_is_refused(house: Rig) -> None:
     assert handler.resources({}) == {"catalog"}
     with pytest.raises(Exception, match="days"):
         handler.resources({"days": 3})
+
+
+async def test_a_deletion_that_failed_half_way_is_ended_by_the_next_one(
+    house: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The manifest is a tombstone by then: nobody may say that the backup is damaged, or has vanished."""
+    await house.backup("z", 4)
+    await three(house)
+
+    def refuses(*_: object) -> None:
+        raise StorageError("input/output error", code="storage_failed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(house.site.store, "_bury", refuses)
+        failed = await house.prune()
+    assert failed.step.state is State.FAILED
+    assert await house.events("backup.expired") == []
+    await house.prune()
+    assert await house.listed() == house.stored() == {"b", "c"}
+    assert sorted(each.data["backup_id"] for each in await house.events("backup.expired")) == ["a", "z"]
+    assert await house.events("backup.vanished") == []
+
+
+async def test_a_deletion_that_the_catalog_refused_is_told_as_what_it_was(
+    house: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await three(house)
+
+    async def refuses(*_: object) -> bool:
+        raise StorageError("the catalog is locked", code="storage_failed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(house.site.catalog.backups, "remove", refuses)
+        await house.prune()
+    assert house.stored() == {"b", "c"}
+    assert await house.listed() == {"a", "b", "c"}
+    await house.prune()
+    assert await house.listed() == {"b", "c"}
+    assert len(await house.events("backup.expired")) == 1
+    assert await house.events("backup.vanished") == []

@@ -1,6 +1,6 @@
 """Delete the backups that no rule of retention keeps any more.
 
-The runbook: wait until catalog and store were compared; see that the backup folder is the one that it was; judge every
+The runbook: wait until catalog and store were compared; end what an earlier deletion left undone; see that the backup folder is the one that it was; judge every
 backup that the catalog lists (``policy.retention``); one step for each database of which something expires. In it, look
 whether the backups that are to stay are really there, for the others may be the last ones; note what is to be deleted,
 so that a start after a crash ends it and tells it as what it is; then, for each that expires, read its manifest in the
@@ -28,6 +28,7 @@ from vya_backupd.model.operation import OperationKind, Progress, State
 from vya_backupd.operations.claims import claimed
 from vya_backupd.operations.requests import BackupRequest, PruneRequest
 from vya_backupd.operations.site import Site, nearest
+from vya_backupd.operations.stock import end_deletions
 from vya_backupd.operations.work import Work
 from vya_backupd.policy.retention import LAST_SUCCESS, SINCE, Rules, Terms, Verdict, decide, is_held
 from vya_backupd.unbroken import to_its_end
@@ -75,6 +76,8 @@ class PruneHandler:
         """See the module's text."""
         request = PruneRequest.parse(work.operation.request)
         await self._site.stock.wait()
+        async with self._site.manifests:
+            await end_deletions(self._site)
         total = _Tally()
         failed = False
         async with aclosing(judge(self._site, request.instances, request.database)) as judged:

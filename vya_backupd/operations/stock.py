@@ -67,7 +67,7 @@ async def settle_cut_short(site: Site) -> None:
     """
     changes = Changes()
     await settle_rewritten(site)
-    await _end_deletions(site, changes)
+    changes.deleted += await end_deletions(site)
     for instance, database in await site.catalog.operations.running_steps(OperationKind.BACKUP):
         known = site.settings.instances.get(instance)
         if known is not None:
@@ -144,21 +144,28 @@ async def settle_stock(site: Site) -> None:
 # what was begun
 
 
-async def _end_deletions(site: Site, changes: Changes) -> None:
-    """Deletions that were begun are ended, and reported as what they were; those that were not are forgotten."""
+async def end_deletions(site: Site) -> list[str]:
+    """Deletions that were begun are ended, and reported as what they were; those that were not are forgotten.
+
+    To be called while nothing is being deleted. Returns the paths that went.
+
+    Raises:
+        StorageError: store or catalog do not answer.
+    """
     intended = await site.catalog.backups.intended()
     if not intended or await asyncio.to_thread(_is_empty, site):
-        return
-    spared = []
+        return []
+    spared, deleted = [], []
     for backup_id, event in intended.items():
         path = str(event.data["path"])
         await asyncio.to_thread(site.store.finish_tombstone, path)
         if await asyncio.to_thread(site.store.absolute(path).exists):
             spared.append(backup_id)
         elif await site.catalog.backups.remove(backup_id, replace(event, at=site.now())):
-            changes.deleted.append(path)
+            deleted.append(path)
     if spared:
         await site.catalog.backups.desist(spared)
+    return deleted
 
 
 def _is_empty(site: Site) -> bool:
