@@ -11,6 +11,7 @@ from vya_backupd.engines.cut_mysql import table_text
 from vya_backupd.engines.cut_postgresql import Dialect, cut_entries, statements
 from vya_backupd.engines.mysql_events import EventSilencer
 from vya_backupd.engines.mysql_foreign import ForeignText
+from vya_backupd.engines.postgresql_guard import RestrictLines
 from vya_backupd.engines.scan_mysql import MysqlScanner
 from vya_backupd.engines.scan_postgresql import PostgresqlGlobalsScanner, PostgresqlScanner
 from vya_backupd.errors import DumpError
@@ -59,6 +60,28 @@ def _scanned(make: MakeScanner, *, every_byte: bool) -> Callable[[bytes], None]:
 
 def _with_shape(*names: str) -> Callable[[], list[bytes]]:
     return lambda: [bytes((number, 60 * number, number)) + seed for number, seed in enumerate(seeds_of(*names))]
+
+
+def _guarded(data: bytes) -> None:
+    """However a foreign dump comes, the same lines are taken out of it: its own first one, and what closes that."""
+
+    def through(size: int) -> bytes:
+        lines = RestrictLines()
+        pieces = [lines.feed(data[at : at + size]) for at in range(0, len(data), size)]
+        return b"".join(pieces) + lines.finish()
+
+    whole = through(1 << 20)
+    assert through(7) == whole
+    assert through(1000) == whole
+    # Nothing but whole lines, and only these, are missing.
+    kept, missing = whole.splitlines(keepends=True), []
+    for line in data.splitlines(keepends=True):
+        if kept and kept[0] == line:
+            kept.pop(0)
+        else:
+            missing.append(line)
+    assert not kept
+    assert all(line.startswith((b"\\restrict ", b"\\unrestrict ")) for line in missing)
 
 
 def _entries(data: bytes) -> None:
@@ -139,5 +162,12 @@ TARGETS = (
     ),
     Target("cut-postgresql", _entries, lambda: seeds_of("postgresql*.sql"), _POSTGRESQL_WORDS, examples=150),
     Target("cut-mysql", _table, _tables, _MYSQL_WORDS, examples=300),
+    Target(
+        "foreign-postgresql",
+        _guarded,
+        lambda: seeds_of("postgresql*.sql", "globals*.sql"),
+        _POSTGRESQL_WORDS,
+        examples=150,
+    ),
     Target("foreign-mysql", _fitted, lambda: seeds_of("mysql*.sql", "mariadb*.sql"), _MYSQL_WORDS, examples=150),
 )

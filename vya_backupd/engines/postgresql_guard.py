@@ -20,7 +20,7 @@ from vya_backupd.model.backup import Section
 _SINCE = {13: 22, 14: 19, 15: 14, 16: 10, 17: 6}
 """The first minor release of each major one that knows the mode; from 18 on all do."""
 _LINES = re.compile(rb"^\\(?:un)?restrict [A-Za-z0-9]+\r?\n", re.MULTILINE)
-_OPENING = re.compile(rb"(?:[ \t\r]*\n|--[^\n]*\n)*\\restrict ([A-Za-z0-9]+)\r?\n")
+_OPENING = re.compile(rb"(?:[ \t\r]*\n|--[^\n]*\n)*\\restrict ([A-Za-z0-9]{1,200})\r?\n")
 _HEAD = 4096
 """Bytes within which a dump tool has said its ``\\restrict``: a few comments stand before it."""
 _LONGEST = 256
@@ -67,6 +67,7 @@ class RestrictLines:
         self._held = b""
         self._begun = False
         self._closing: re.Pattern[bytes] | None = None
+        self._line_begins = True
 
     def feed(self, text: bytes, section: Section | None = None) -> bytes:
         """What can be passed on now."""
@@ -79,9 +80,9 @@ class RestrictLines:
 
     def finish(self) -> bytes:
         """The rest."""
-        text = self._passed() + self._held
-        self._held = b""
-        return text if self._closing is None else self._closing.sub(b"", text)
+        text = self._passed()
+        held, self._held = self._held, b""
+        return text + self._open(held)
 
     def _passed(self) -> bytes:
         self._begin()
@@ -89,14 +90,22 @@ class RestrictLines:
         if self._closing is None:
             return text
         last = text.rfind(b"\n") + 1
-        if text.startswith(b"\\", last) and len(text) - last < _LONGEST:
+        if text.startswith(b"\\", last) and len(text) - last < _LONGEST and (last or self._line_begins):
             text, self._held = text[:last], text[last:]
-        return self._closing.sub(b"", text)
+        return self._open(text)
+
+    def _open(self, text: bytes) -> bytes:
+        """The text without the line that closes. It may begin in the midst of a line, which is then none of these."""
+        if self._closing is None or not text:
+            return text
+        before = b"" if self._line_begins else b"."
+        self._line_begins = text.endswith(b"\n")
+        return self._closing.sub(b"", before + text)[len(before) :]
 
     def _begin(self) -> None:
         if self._begun:
             return
         self._begun = True
-        if found := _OPENING.match(self._held):
+        if found := _OPENING.match(self._held, 0, _HEAD):
             self._held = self._held[: found.start(1) - len(b"\\restrict ")] + self._held[found.end() :]
             self._closing = re.compile(rb"^\\unrestrict %s(?:\r?\n|\Z)" % found[1], re.MULTILINE)
