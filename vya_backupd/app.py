@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import socket
 import sys
 import threading
 from pathlib import Path
@@ -21,6 +22,7 @@ import structlog
 from vya_backupd import __version__, faults
 from vya_backupd.api.access import Access
 from vya_backupd.api.control import MAX_CONNECTIONS, control_app
+from vya_backupd.api.entrance import Entrance
 from vya_backupd.api.listen import Site as HttpSite
 from vya_backupd.api.listen import bind_tcp, bind_unix
 from vya_backupd.api.public import MAX_CONNECTIONS as MAX_PUBLIC_CONNECTIONS
@@ -202,16 +204,18 @@ class App:
         local = self.settings.config.storage.local
         warn_of_open_folders((path, local.base_path, self.settings.config.application.state_dir))
         operators, viewers = self.access.operator_gids, self.access.viewer_gids
-        sock = bind_unix(path, group=next(iter(operators), None), more_groups=tuple(operators[1:] + viewers))
-        closing.callback(path.unlink, missing_ok=True)
-        site = HttpSite(
-            control_app(self.service, self.access, self.panels, Refusals(self.site.catalog.record, utc_now)),
-            sock,
-            max_connections=MAX_CONNECTIONS,
-        )
-        await site.start()
-        closing.push_async_callback(site.stop)
+        group, more_groups = next(iter(operators), None), tuple(operators[1:] + viewers)
+        entrance = Entrance(path, lambda: bind_unix(path, group=group, more_groups=more_groups), self._control_site)
+        await entrance.open()
+        closing.push_async_callback(entrance.close)
+        self.checks.further.append(entrance.check)
         _log.info("control.listening", path=str(path))
+
+    def _control_site(self, sock: socket.socket) -> HttpSite:
+        refusals = Refusals(self.site.catalog.record, utc_now)
+        return HttpSite(
+            control_app(self.service, self.access, self.panels, refusals), sock, max_connections=MAX_CONNECTIONS
+        )
 
     async def _settle_the_past(self) -> None:
         """Close what a dead predecessor left running, and bring the index to what the store holds."""

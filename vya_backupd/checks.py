@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from vya_backupd.errors import VyaError
 from vya_backupd.model.event import Event
@@ -31,6 +31,8 @@ class Checks:
         self._serving = serving
         self._after = after
         self._wanted = asyncio.Event()
+        self.further: list[Callable[[], Awaitable[None]]] = []
+        """What else is looked at; it raises what is not as it must be, as a VyaError."""
 
     async def run(self) -> None:
         """Look, until the daemon stops.
@@ -63,11 +65,14 @@ class Checks:
 
     async def _check(self) -> None:
         troubles = []
-        for check in (self._site.catalog.check(), asyncio.to_thread(self._site.store.check)):
+        for check in (self._site.catalog.check, self._check_store, *self.further):
             try:
-                await check
+                await check()
             except VyaError as error:
                 troubles.append(f"{error.code}: {error.message}")
         self._service.troubles = tuple(troubles)
         await self._service.refresh()
         self._after()
+
+    async def _check_store(self) -> None:
+        await asyncio.to_thread(self._site.store.check)

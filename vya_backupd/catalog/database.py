@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import random
 import sqlite3
@@ -23,6 +24,7 @@ import sqlalchemy as sa
 
 from vya_backupd import faults
 from vya_backupd.catalog.failures import damaged, telling
+from vya_backupd.catalog.file_watch import FileWatch
 from vya_backupd.catalog.threaded import ThreadedSqlite
 from vya_backupd.errors import StorageError
 
@@ -52,7 +54,9 @@ class Database:
         self.path = Path(file) if self._is_sqlite and file and file != ":memory:" else None
         self.name = str(self.path or self._url.render_as_string(hide_password=True))
         self._engine: AsyncEngine | ThreadedSqlite | None = None
+        self._watch: FileWatch | None = None
         self._turn = asyncio.Lock()
+        self._blocked = False
 
     async def connect(self) -> None:
         """Make ready for reading and writing.
@@ -74,6 +78,7 @@ class Database:
         sa.event.listen(engine, "begin", _on_sqlite_begin)
         self._engine = ThreadedSqlite(engine, {_WRITES: True})
         await self._check_sqlite()
+        self._watch = FileWatch(self.path) if self.path is not None else None
 
     async def compact(self) -> None:
         """Give back the pages of a file that are free: after a migration that wrote large tables anew. Never fails."""
@@ -109,17 +114,25 @@ class Database:
         loop when it is on disk, also if the caller was cancelled meanwhile.
         """
         async with self._turn:
-            for attempt in range(1, _ATTEMPTS):
+            # Who comes behind somebody that waited in vain tries once: a queue of patient writers would stand for ever.
+            attempts = 1 if self._blocked else _ATTEMPTS
+            for attempt in itertools.count(1):
                 try:
-                    return await self._write_once(work, committed)
+                    answer = await self._write_once(work, committed)
                 except StorageError as error:
-                    if not error.retryable:
+                    self._blocked = error.retryable and attempt >= attempts
+                    if self._blocked or not error.retryable:
                         raise
+                else:
+                    self._blocked = False
+                    return answer
                 await asyncio.sleep(random.uniform(0.05, 0.1) * 2**attempt)  # noqa: S311 - not a secret
-            return await self._write_once(work, committed)
+            raise AssertionError  # pragma: no cover - the count does not end
 
     async def prove_writable(self) -> None:
-        """Write a row and roll it back. StorageError when that cannot be done."""
+        """Write a row and roll it back. StorageError when that cannot be done, or would be done where nobody reads."""
+        if self._watch is not None:
+            await asyncio.to_thread(self._watch.recognise)
         async with self._turn:
             with telling(self.name):
                 engine = self._ready()

@@ -49,6 +49,7 @@ class RebuildHandler:
 
     async def run(self, work: Work) -> dict[str, Any]:
         """See the module's text."""
+        await self._site.catalog.check()
         await work.plan_steps([STEP])
         await work.step_started(*STEP)
         result = await rebuild(self._site, work.operation.submitted_by, work)
