@@ -11,9 +11,13 @@ from dataclasses import asdict, dataclass
 from random import Random
 from typing import Any
 
-from tests.faults.injection import INJECTIONS, Injection, Moment, possible
+from tests.faults import injection as processes
+from tests.faults import network
+from tests.faults.injection import Injection, Moment, possible
 from tests.faults.works import WORKS, Work
 
+INJECTIONS: list[Injection] = [*processes.INJECTIONS, *network.INJECTIONS]
+"""Everything that can be drawn: a further module of injections has its name here."""
 RANDOM = "(random)"
 _RANDOM_CELLS = 3
 """How often a cell of random moments stands among an engine's others."""

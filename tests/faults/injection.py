@@ -11,7 +11,7 @@ The runner does, for one fault::
         run.until_over()
     # here the injection has been taken away; the runner starts what is dead and asks the invariants
 
-To add one, derive from ``Injection`` and put an instance into ``INJECTIONS``.
+To add one, derive from ``Injection`` and put an instance into ``INJECTIONS``, here or in a module that ``drawing`` names.
 """
 
 from __future__ import annotations
@@ -227,4 +227,4 @@ INJECTIONS: list[Injection] = [
     ServerEnds(name="stop the server", in_good_order=True, works=_WITH_SERVER, weight=0.4),
     PointFails(name="fail", works=_ALL - {"start"}, points=_FAILING, action="fail"),
 ]
-"""Everything that can be drawn."""
+"""What is done to processes and steps."""
