@@ -6,6 +6,8 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from tests.engines.scan_samples import Cut, MakeScanner, scan
+from tests.engines.test_scan_mysql import SMALL
+from tests.engines.test_scan_postgresql import FOOTER, HEADER
 from tests.fuzz.target import Target, seeds_of
 from vya_backupd.engines.cut_mysql import table_text
 from vya_backupd.engines.cut_postgresql import Dialect, cut_entries, statements
@@ -58,8 +60,15 @@ def _scanned(make: MakeScanner, *, every_byte: bool) -> Callable[[bytes], None]:
     return run
 
 
-def _with_shape(*names: str) -> Callable[[], list[bytes]]:
-    return lambda: [bytes((number, 60 * number, number)) + seed for number, seed in enumerate(seeds_of(*names))]
+def _with_shape(*names: str, small: tuple[bytes, ...] = ()) -> Callable[[], list[bytes]]:
+    """Real dumps, and small ones that are quick to cut, each with a shape of its own."""
+    return lambda: [
+        bytes((number, 60 * number % 256, number)) + seed for number, seed in enumerate((*small, *seeds_of(*names)))
+    ]
+
+
+_COPY = b"--\n-- Data for Name: t; Type: TABLE DATA; Schema: public; Owner: o\n--\n\nCOPY public.t (a) FROM stdin;\n1\n\\\\.\n\\.\n\n\n"
+_SMALL_POSTGRESQL = (HEADER + _COPY + FOOTER, HEADER + b"CREATE FUNCTION f() AS $x$ ' $x$;\n" + _COPY + FOOTER)
 
 
 def _guarded(data: bytes) -> None:
@@ -142,7 +151,7 @@ TARGETS = (
     Target(
         "scan-postgresql",
         _scanned(lambda size: PostgresqlScanner(size), every_byte=False),
-        _with_shape("postgresql*.sql"),
+        _with_shape("postgresql*.sql", small=_SMALL_POSTGRESQL),
         _POSTGRESQL_WORDS,
         examples=200,
     ),
@@ -156,7 +165,7 @@ TARGETS = (
     Target(
         "scan-mysql",
         _scanned(lambda size: MysqlScanner(size), every_byte=True),
-        _with_shape("mysql*.sql", "mariadb*.sql"),
+        _with_shape("mysql*.sql", "mariadb*.sql", small=(SMALL,)),
         _MYSQL_WORDS,
         examples=200,
     ),
