@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from contextlib import ExitStack
@@ -30,6 +31,8 @@ _TRIES = 3
 def main(arguments: list[str]) -> int:
     """See the module's text. Returns the exit status."""
     asked = _parsed(arguments)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)  # whoever ends us ends our servers and daemons, too
     with ExitStack() as servers, ExitStack() as stack:
         running: dict[str, PrivateServer] = {}
 
@@ -48,6 +51,10 @@ def main(arguments: list[str]) -> int:
             print(json.dumps(result.record(), default=str))
             return 1 if result.broken else 0
         return _Night(series, asked.seed, asked.engine, asked.faults, asked.hits, asked.resume or asked.log).run()
+
+
+def _leave(number: int, _frame: object) -> None:
+    sys.exit(128 + number)
 
 
 def _parsed(arguments: list[str]) -> argparse.Namespace:
