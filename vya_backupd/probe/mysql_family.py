@@ -23,6 +23,8 @@ _PROXY = re.compile(r"GRANT PROXY ON (?:``@``|''@''|''@'%'|``@`%`) TO .* WITH GR
 _SHORTEST_WRITE_TIMEOUT = 60
 _UNRESOLVED = frozenset({1356, 1449, 1370, 1146, 1054, 1305})
 """Errors of views: something they name, or the account in whose name they run, is gone or has lost its rights."""
+_HIDDEN = frozenset({1142, 1143})
+"""Errors of rights: the account may not look at the view."""
 
 
 async def server(session: Session) -> ServerFacts:
@@ -153,6 +155,8 @@ async def _unresolved(session: Session, name: str, views: Sequence[str]) -> tupl
             await session.run(f"SHOW CREATE TABLE {quote(name)}.{quote(view)}")
             await session.run(f"SHOW FIELDS FROM {quote(name)}.{quote(view)}")
         except errors.MySQLError as error:
+            if error.args and error.args[0] in _HIDDEN:
+                continue  # a lack of rights, which is told as such
             if not error.args or error.args[0] not in _UNRESOLVED:
                 raise
             sql = "SELECT VIEW_DEFINITION FROM information_schema.VIEWS WHERE TABLE_SCHEMA = :db AND TABLE_NAME = :view"
