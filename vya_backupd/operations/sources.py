@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from vya_backupd.errors import NotFoundError, VyaError
+from vya_backupd.dumpfile.reader import describe
+from vya_backupd.dumpfile.segment import SMALLEST_HEADER, looks_labelled
+from vya_backupd.errors import IntegrityError, NotFoundError, VyaError
 from vya_backupd.model.backup import GLOBALS_NAME, BackupFacts, BackupType, Manifest, StoredBackup
 from vya_backupd.operations.requests import RestoreRequest, parse_moment
 from vya_backupd.operations.site import Site, nearest
+from vya_backupd.pipeline.files import open_source, read_companion
+
+_LARGEST_CHECKSUM_FILE = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,7 @@ async def source_of_file(site: Site, path: Path) -> Source:
 
     Raises:
         NotFoundError: ``file_not_found``.
+        IntegrityError: it is one of ours without its manifest, and damaged.
     """
     try:
         resolved = await asyncio.to_thread(path.resolve, strict=True)
@@ -63,7 +69,27 @@ async def source_of_file(site: Site, path: Path) -> Source:
     beside = resolved.with_name(resolved.name + ".metadata.json")
     if beside.exists():
         return Source(resolved, None, await asyncio.to_thread(site.decode_manifest, beside))
-    return Source(resolved)
+    return Source(resolved, None, await asyncio.to_thread(_manifest_of_labels, resolved))
+
+
+def _manifest_of_labels(path: Path) -> Manifest | None:
+    """What one of our files says of itself when it lies alone; None for a file of others.
+
+    The digest is that of the checksum file beside it, where there is one; without, only the file's own digests count.
+    """
+    with open_source(path) as source:
+        if not looks_labelled(source.read_at(0, SMALLEST_HEADER)):
+            return None
+        try:
+            found = describe(source.read_at, source.size, path.name, "")
+        except IntegrityError as error:
+            error.message = f"{path}: {error.message}"
+            raise
+    beside = path.with_name(f"{path.name}.{found.checksum_algorithm}")
+    if not beside.exists():
+        return found
+    said = read_companion(beside, _LARGEST_CHECKSUM_FILE).decode("utf-8", "replace").split()
+    return replace(found, checksum=said[0] if said else "")
 
 
 async def sources_of(site: Site, request: RestoreRequest) -> list[Source]:

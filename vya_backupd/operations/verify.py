@@ -179,7 +179,7 @@ def _any_end_mark(tail: bytes) -> str | None:
 
 def _check_sidecar(source: Source) -> None:
     """The checksum file, where there is one, must say what the manifest says."""
-    if source.manifest is None:
+    if source.manifest is None or not source.manifest.checksum:
         return
     beside = source.path.with_name(f"{source.path.name}.{source.manifest.checksum_algorithm}")
     if not beside.exists():
