@@ -313,6 +313,18 @@ def test_rows_alone(shop: Shop, copy: str) -> None:
     assert shop.sql(f"SELECT count(*) FROM {table}", copy) == shop.sql(f"SELECT count(*) FROM {table}")
 
 
+@ONE_OF_EACH
+def test_rows_alone_must_not_refer_to_nothing(shop: Shop, copy: str) -> None:
+    both = ",".join((shop.table("customers"), shop.table("orders")))
+    shop.restored("--table", both, "--target-database", copy, "--schema-only")
+    options = ("--target-database", copy, "--data-only")
+    assert shop.refused("--table", shop.table("orders"), *options)[1] == "restore_failed"
+    assert shop.sql("SELECT count(*) FROM orders", copy) == [("0",)]
+    said = shop.restored("--table", both, *options)
+    assert shop.sql("SELECT count(*) FROM orders", copy) == shop.sql("SELECT count(*) FROM orders")
+    assert any("not checked" in note for note in said["notes"]) != shop.is_postgresql
+
+
 def test_rows_alone_fire_no_triggers(shop: Shop, copy: str) -> None:
     if not shop.is_postgresql:
         pytest.skip("MySQL cannot switch triggers off: such a table is refused")

@@ -107,6 +107,21 @@ def test_empty_target_is_used_and_gets_the_recorded_properties(site: Site) -> No
     compare.assert_same(site.one, DATABASE, site.two, "empty_one")
 
 
+def test_a_file_of_ours_that_lies_alone_knows_what_it_is(site: Site, tmp_path: Path) -> None:
+    """Its name, its properties and its rows come from the file itself; a checksum file beside it is obeyed."""
+    alone = tmp_path / "carried.sql.gz"
+    alone.write_bytes(site.product.files()[-1].read_bytes())
+    source = ("--file", str(alone), "--target-instance", "two")
+    done = site.restore(*source)
+    assert done.code == 0, done.err
+    assert done.json["restored"][0]["rows_checked"] > 0
+    compare.assert_same(site.one, DATABASE, site.two, DATABASE)
+    site.two.drop_database(DATABASE)
+    alone.with_name("carried.sql.gz.sha256").write_text(f"{'0' * 64}  carried.sql.gz\n")
+    refused = site.restore(*source)
+    assert (refused.code, _error(refused)["code"]) == (5, "checksum_mismatch")
+
+
 def test_overwrite_without_terminal_and_yes_never_waits(site: Site) -> None:
     refused = site.restore("--instance", "one", "--database", DATABASE, "--latest", "--overwrite")
     assert (refused.code, _error(refused)["code"]) == (2, "confirmation_required")

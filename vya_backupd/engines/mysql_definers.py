@@ -8,6 +8,7 @@ afterwards both are as they were.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -31,8 +32,10 @@ def to_property(definers: Iterable[str]) -> str:
 
 
 def of_properties(properties: Mapping[str, str]) -> list[tuple[str, str]]:
-    """The definers that a backup names; none when it does not."""
-    return [(str(user), str(host)) for user, host in json.loads(properties.get(PROPERTY) or "[]")]
+    """The definers that a backup names; none when it does not, or says something else there."""
+    with contextlib.suppress(ValueError, TypeError, RecursionError):
+        return [(str(user), str(host)) for user, host in json.loads(properties.get(PROPERTY) or "[]")]
+    return []
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from vya_backupd.errors import UsageError
 from vya_backupd.model.instance import ServerFacts
 
 ROLES = "SELECT rolname::text FROM pg_catalog.pg_roles"
-EXTENSIONS = "SELECT name::text FROM pg_catalog.pg_available_extensions"
+EXTENSIONS = "SELECT name::text, default_version::text FROM pg_catalog.pg_available_extensions"
 TABLESPACES = "SELECT spcname::text FROM pg_catalog.pg_tablespace"
 MAINTENANCE = "postgres"
 """The database to be connected to while others are created and renamed."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from vya_backupd import faults
 from vya_backupd.engines import mysql_sql as sql
 from vya_backupd.engines import mysql_swap
-from vya_backupd.engines.cut_mysql import TableText, table_text, unquoted
+from vya_backupd.engines.cut_mysql import TableText, folded, table_text, unquoted
 from vya_backupd.engines.mysql_definer_text import definers_in
 from vya_backupd.errors import TargetError, UsageError, VyaError
 from vya_backupd.model.backup import Extent, Section
@@ -37,6 +37,9 @@ from vya_backupd.pipeline.pieces import Rows, Script
 _REFERENCES = re.compile(rb"\) REFERENCES (`[^`]*(?:``[^`]*)*`) \(")
 _CHECK = re.compile(rb"(?<=\n)(  )CONSTRAINT `[^`]*(?:``[^`]*)*` (?=CHECK \()")
 _ONE_TRANSACTION = b"SET autocommit=0;\n"
+_CHECK_KEYS = b"SET UNIQUE_CHECKS=1;\n"
+"""A dump switches them off, which is right for a table of its own; beside rows of others, keys must be looked at."""
+_CHECK_REFERENCES = b"SET FOREIGN_KEY_CHECKS=1;\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,11 @@ class MysqlTables:
     @property
     def notes(self) -> Sequence[str]:
         """See ``TablesJob``."""
+        if self.request.data_only and not self._references_can_be_checked:
+            return (
+                *self.doubts,
+                "foreign keys among these tables are not checked: rows may come before those they refer to",
+            )
         return self.doubts
 
     @property
@@ -119,7 +127,15 @@ class MysqlTables:
 
     def _rows_script(self) -> Script:
         rows = Rows(tuple(self.contents.extents(Section.DATA, list(self.places))))
-        return [_ONE_TRANSACTION, self.contents.header, rows, self.contents.footer, b"COMMIT;\n"]
+        checks = _CHECK_KEYS + (_CHECK_REFERENCES if self._references_can_be_checked else b"")
+        return [_ONE_TRANSACTION, self.contents.header, checks, rows, self.contents.footer, b"COMMIT;\n"]
+
+    @property
+    def _references_can_be_checked(self) -> bool:
+        """Whether no row can refer to another one of these: the server looks at each reference at once."""
+        texts = filter(None, map(table_text, self.definitions.values()))
+        far = {folded(name) for text in texts for name in text.references}
+        return far.isdisjoint(name.casefold() for name in self.places)
 
     def _definition(self, name: str) -> bytes:
         """CREATE TABLE without foreign keys, and where so wanted without keys but the primary one."""

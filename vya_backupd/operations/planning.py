@@ -30,9 +30,10 @@ async def plan_one(
     target = await look_at(site, instance, database)
     is_globals = source.facts is not None and source.facts.type is BackupType.GLOBALS
     refuse_unsuitable(source, target, is_globals=is_globals)
+    doubts: tuple[str, ...] = ()
     if not is_globals:
-        await refuse_lacking(site, source, target, request)
-    doubts = () if is_globals else await definer_doubts(site, source, target, request)
+        doubts = await refuse_lacking(site, source, target, request)
+        doubts += await definer_doubts(site, source, target, request)
     taken = target.objects > 0
     if taken and not request.overwrite:
         raise TargetError(

@@ -148,7 +148,9 @@ class RestoreRequest(_Request):
         if by_name and not request.database and not request.globals:
             raise UsageError("name a database, or all", hint="see 'vyactl restore --list'")
         if by_name and request.latest == (request.datetime is not None):
-            raise UsageError("say which backup: either the latest, or the newest before a datetime")
+            raise UsageError(
+                "nothing, or too much, says which backup is meant", hint="Give --latest or --datetime TIME, not both."
+            )
         _check_tables(request)
         _check_definer(request)
         return request
@@ -166,23 +168,25 @@ def _check_tables(request: RestoreRequest) -> None:
     given = [name for name, is_given in parts.items() if is_given]
     if not request.tables:
         if given:
-            raise UsageError(f"{' and '.join(given)} need a table", hint="Name it with --table.")
+            needs = "needs" if len(given) == 1 else "need"
+            raise UsageError(f"{' and '.join(given)} {needs} a table", hint="Name it with --table.")
         return
     if request.all or request.globals:
-        raise UsageError("tables are taken from one database: leave out --all and --globals")
+        raise UsageError("tables are taken from one database", hint="Leave out --all and --globals.")
     wrong = [
-        ("--schema-only", "--data-only", request.schema_only and request.data_only),
-        ("--data-only", "--no-indexes", request.data_only and request.no_indexes),
-        ("--data-only", "--overwrite", request.data_only and request.overwrite),
-        ("--data-only", "--target-table", request.data_only and request.target_table is not None),
+        ("--schema-only", request.schema_only, "Leave both out: the table comes with its rows."),
+        ("--no-indexes", request.no_indexes, "Rows alone bring no indexes: leave out --no-indexes."),
+        ("--overwrite", request.overwrite, "Empty the table and leave out --overwrite, or replace it with its rows."),
+        ("--target-table", request.target_table is not None, "Rows go into the table of their own name."),
     ]
-    for one, other, is_given in wrong:
-        if is_given:
-            raise UsageError(f"{one} and {other} exclude each other")
+    for other, is_given, hint in wrong:
+        if request.data_only and is_given:
+            raise UsageError(f"--data-only and {other} exclude each other", hint=hint)
     if request.append and not request.data_only:
-        raise UsageError("--append adds rows to a table that is there: it needs --data-only")
+        raise UsageError("--append adds rows to a table that is there", hint="Add --data-only.")
     if request.target_table is not None and len(request.tables) > 1:
-        raise UsageError("--target-table is the name of one table, several are to be restored")
+        hint = "Restore them one after the other, or all of them beside with --target-database."
+        raise UsageError("--target-table is the name of one table, several are to be restored", hint=hint)
 
 
 def _check_definer(request: RestoreRequest) -> None:

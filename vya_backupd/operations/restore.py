@@ -61,7 +61,7 @@ class RestoreHandler:
                 "dry_run": True,
                 "restores": [{"file": str(source.path), "size_bytes": source.size_bytes} for source in sources],
             }
-        plans = [await self._plan_one(source, parsed) for source in sources]
+        plans = await self._plans(sources, parsed)
         return {
             "dry_run": parsed.dry_run,
             "restores": [plan.to_json() for plan in plans],
@@ -73,7 +73,7 @@ class RestoreHandler:
         sources = await sources_of(self._site, request)
         if request.dry_run and not request.tables:
             return await self._dry_run(work, sources)
-        plans = [await self._plan_one(source, request) for source in sources]
+        plans = await self._plans(sources, request)
         for plan in plans:
             _require_confirmation(plan, request)
         if request.dry_run:
@@ -129,6 +129,21 @@ class RestoreHandler:
         return {"dry_run": True}
 
     # choosing
+
+    async def _plans(self, sources: list[Source], request: RestoreRequest) -> list[RestorePlan]:
+        """A plan for each. What the target lacks is said of all of them at once. Raises VyaError."""
+        plans: list[RestorePlan] = []
+        lacking: list[TargetError] = []
+        for source in sources:
+            try:
+                plans.append(await self._plan_one(source, request))
+            except TargetError as error:
+                if error.code != "target_lacks":
+                    raise
+                lacking.append(error)
+        if lacking:
+            raise _joined(lacking)
+        return plans
 
     async def _plan_one(self, source: Source, request: RestoreRequest) -> RestorePlan:
         site, facts = self._site, source.facts
@@ -211,6 +226,16 @@ def _restorer(site: Site, work: Work, plan: RestorePlan, request: RestoreRequest
     if plan.tables is not None:
         return PartialRestorer(site, work, plan, plan.tables, request)
     return Restorer(site, work, plan, request)
+
+
+def _joined(errors: list[TargetError]) -> TargetError:
+    """What several databases lack, as one refusal."""
+    first = errors[0]
+    if len(errors) == 1:
+        return first
+    hints = dict.fromkeys(error.hint for error in errors)
+    message = ". ".join(error.message for error in errors)
+    return TargetError(message, code=first.code, hint=" ".join(hints), instance=first.instance)
 
 
 def _origin(source: Source) -> tuple[str, str]:

@@ -50,7 +50,7 @@ _ROLES = """
     )
     SELECT rolname FROM pg_catalog.pg_roles WHERE oid IN (SELECT role FROM needed) ORDER BY 1
 """
-_EXTENSIONS = "SELECT extname FROM pg_catalog.pg_extension WHERE extname <> 'plpgsql' ORDER BY 1"
+_EXTENSIONS = "SELECT extname, extversion FROM pg_catalog.pg_extension WHERE extname <> 'plpgsql' ORDER BY 1"
 _LONGEST_LIST = 8000
 """Characters; a longer list is not recorded, since it travels in the header of the file, which has an end."""
 
@@ -128,13 +128,12 @@ async def _properties(session: Session) -> dict[str, str]:
 
 
 async def _needs(session: Session) -> dict[str, str]:
-    """Roles and extensions that a server must have to take the database, as JSON lists."""
-    needs = {}
-    for key, query in (("roles", _ROLES), ("extensions", _EXTENSIONS)):
-        names = json.dumps([str(name) for (name,) in await session.rows(query)])
-        if len(names) <= _LONGEST_LIST:
-            needs[key] = names
-    return needs
+    """Roles and extensions that a server must have to take the database, as JSON; extensions with their versions."""
+    versions = {str(name): str(version) for name, version in await session.rows(_EXTENSIONS)}
+    roles = [str(name) for (name,) in await session.rows(_ROLES)]
+    found = {"roles": roles, "extensions": list(versions), "extension_versions": versions}
+    needs = {key: json.dumps(value) for key, value in found.items()}
+    return {key: text for key, text in needs.items() if len(text) <= _LONGEST_LIST}
 
 
 async def _lacks(session: Session) -> tuple[Lack, ...]:

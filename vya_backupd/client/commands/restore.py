@@ -36,7 +36,6 @@ def register(app: typer.Typer) -> None:
             "vyactl restore --instance prod-pg --all --globals --target-instance new-pg",
             "vyactl restore --file /srv/old/shop.sql.gz --target-instance new-pg --target-database shop",
             "vyactl restore --instance prod-pg --database shop --latest --table public.orders --target-table orders_old",
-            "vyactl restore --backup ID --target-instance new-mysql --definer replace --definer-user 'app@%'",
             "vyactl restore --backup ID --target-instance new-pg --no-owner --no-privileges --skip-extension pg_cron",
             "vyactl restore --interactive",
         ),
