@@ -279,6 +279,20 @@ def _reload(product: Product, control: dict[str, Any]) -> None:
     until(lambda: len(product.events("config.reloaded")) > reloads)
 
 
+@needs_root
+@pytest.mark.root
+def test_knocking_again_and_again_fills_no_log(guarded: Guarded) -> None:
+    def knock() -> list[int]:
+        connection = UnixConnection(guarded.product.socket_path)
+        return [connection.ask("POST", "/v1/throttle/reset")[0] for _ in range(300)]
+
+    before = len(guarded.product.log())
+    assert set(as_user(NOBODY, guarded.viewers, (), knock)) == {403}
+    assert len(guarded.product.log()) - before < 10_000
+    denied = [each for each in guarded.product.events("request.denied") if "throttle/reset" in str(each)]
+    assert 1 <= len(denied) < 50
+
+
 def test_the_number_of_strangers_gives_no_right(monkeypatch: pytest.MonkeyPatch) -> None:
     names = [entry.pw_name for entry in pwd.getpwall() if entry.pw_uid == OVERFLOW_ID]
     groups = [entry.gr_name for entry in grp.getgrall() if entry.gr_gid == OVERFLOW_ID]

@@ -131,10 +131,8 @@ class Access:
         Raises:
             DeniedError: its role is lower than what is needed.
         """
-        role = self.role(peer)
-        if role >= needed:
+        if self.role(peer) >= needed:
             return
-        _log.warning("control.denied", peer=peer.name, role=role.name.lower(), needed=needed.name.lower())
         raise DeniedError(
             f"{peer.name} is not {'an operator' if needed is Role.OPERATOR else 'a viewer or operator'} of this daemon",
             hint=f"control.{'operators' if needed is Role.OPERATOR else 'viewers'} in the configuration names the groups",
