@@ -22,6 +22,7 @@ from vya_backupd.operations import partial_mysql
 from vya_backupd.operations.belongings import Notebook, beside_name, token
 from vya_backupd.operations.extract import manifest_of
 from vya_backupd.operations.fitting import fit_of, refuse_strange
+from vya_backupd.operations.partial_failures import explain
 from vya_backupd.operations.partial_postgresql import PostgresqlTables
 from vya_backupd.operations.preflight_mysql import check_definers
 from vya_backupd.operations.requests import RestoreRequest
@@ -216,7 +217,7 @@ class PartialRestorer:
         try:
             return await self._tables.job.run(self._work.operation.id, self._notebook, database, self._tell)
         except VyaError as error:
-            _explain(error)
+            explain(error)
             raise
 
     async def _arrive(self, engine: PostgreSQL) -> list[str]:
@@ -268,35 +269,3 @@ class PartialRestorer:
     def _tell(self, phase: str, raw: int) -> None:
         where, expected = self._target.where, self._tables.raw_bytes
         self._work.progress(Progress(self._work.operation.id, *where, phase, raw, expected))
-
-
-_NO_DEPENDENCIES = (
-    "A table brings no types, functions, schemas and roles along: make what is named first, or restore the whole"
-    " database beside with --target-database."
-)
-_WAYS_OUT = (
-    (
-        "violates foreign key constraint",
-        "The rows refer to rows that are not there now: --no-indexes leaves foreign keys out.",
-    ),
-    (
-        "foreign key constraint fails",
-        "The rows refer to rows that are not there now: --no-indexes leaves foreign keys out.",
-    ),
-    (
-        "depend on it",
-        "Restore it beside with --target-table NAME, or drop what depends on it first.",
-    ),
-    (
-        "does not exist",
-        _NO_DEPENDENCIES,
-    ),
-)
-
-
-def _explain(error: VyaError) -> None:
-    """Give the server's words a way out that fits single tables."""
-    for words, hint in _WAYS_OUT:
-        if words in error.message:
-            error.hint = hint
-            return

@@ -8,7 +8,7 @@ is there is locked for the moment of the exchange alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from vya_backupd import faults
 from vya_backupd.engines import tables_postgresql as sql
@@ -22,6 +22,7 @@ from vya_backupd.model.backup import Extent, Section
 from vya_backupd.operations.belongings import Notebook, token
 from vya_backupd.operations.fitting import fit_of
 from vya_backupd.operations.partial_feeding import feed_client
+from vya_backupd.operations.partial_there import There, look
 from vya_backupd.operations.preflight_postgresql import refuse_missing
 from vya_backupd.operations.requests import RestoreRequest
 from vya_backupd.operations.selection import Contents, Parts
@@ -29,37 +30,6 @@ from vya_backupd.operations.site import Site
 from vya_backupd.operations.sources import Source
 from vya_backupd.operations.targets import Target
 from vya_backupd.pipeline.pieces import Piece, Rows, Script
-
-_PLAIN_TABLES = frozenset("rpf")
-
-
-@dataclass(frozen=True, slots=True)
-class There:
-    """What stands in the target: relations by name (``schema.name``) with their kind, schemas, publications."""
-
-    relations: Mapping[str, str] = field(default_factory=dict)
-    partitions: frozenset[str] = frozenset()
-    schemas: frozenset[str] = frozenset()
-    publications: frozenset[str] = frozenset()
-
-    def has_table(self, name: str) -> bool:
-        """Whether a table of this name is there."""
-        return self.relations.get(name, "") in _PLAIN_TABLES
-
-
-async def look(site: Site, target: Target) -> There:
-    """What stands in the target database now; nothing where it does not exist."""
-    if not target.exists:
-        return There(schemas=frozenset({"public"}))
-    relations, schemas, publications = await site.probe.answers(
-        target.instance, [sql.RELATIONS, sql.SCHEMAS, sql.PUBLICATIONS], target.database
-    )
-    return There(
-        {f"{schema}.{name}": str(kind) for schema, name, kind, _ in relations},
-        frozenset(f"{schema}.{name}" for schema, name, _, is_partition in relations if is_partition),
-        frozenset(str(name) for (name,) in schemas),
-        frozenset(str(name) for (name,) in publications),
-    )
 
 
 @dataclass(frozen=True, slots=True)
