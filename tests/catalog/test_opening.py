@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -179,6 +180,42 @@ async def test_a_writer_of_another_process_is_waited_for(catalog: Catalog, url: 
     await writing
     other.close()
     assert await catalog.backups.get("b1") is not None
+
+
+async def test_who_comes_behind_a_writer_that_waited_in_vain_tries_once(
+    catalog: Catalog, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = 0
+
+    def hurry(dbapi: object, *_: object) -> None:
+        nonlocal attempts
+        attempts += 1
+        dbapi.execute("PRAGMA busy_timeout = 10")  # type: ignore[attr-defined]
+
+    sa.event.listen(catalog._database._ready().sync_engine, "checkout", hurry)
+    monkeypatch.setattr("random.uniform", lambda *_: 0.0)
+    with contextlib.closing(sqlite3.connect(file_of(url), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for expected in (5, 6, 7):
+            with pytest.raises(StorageError, match="locked") as caught:
+                await catalog.backups.record(backup(), event())
+            assert (caught.value.retryable, attempts) == (True, expected)
+        other.execute("ROLLBACK")
+    await catalog.backups.record(backup(), event())
+    assert await catalog.backups.get("b1") is not None
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal"])
+async def test_a_file_that_is_taken_from_under_us_is_missed(catalog: Catalog, url: str, suffix: str) -> None:
+    await catalog.backups.record(backup(), event())
+    await catalog.check()
+    path = file_of(url)
+    away = path.with_name(f"{path.name}{suffix}")
+    kept = away.read_bytes()
+    away.unlink()
+    away.write_bytes(kept)
+    with pytest.raises(StorageError, match=f"{away.name} of the catalog .* was removed or replaced"):
+        await catalog.check()
 
 
 async def test_a_closed_catalog_says_so(url: str) -> None:
