@@ -111,8 +111,8 @@ class Signal(Injection):
         finally:
             if self.number is signal.SIGSTOP:
                 _send(struck, signal.SIGCONT)
-        if struck and self.number is signal.SIGTERM and self.whom is _daemon:
-            until(lambda: not bench.is_up, PATIENCE, "the daemon does not stop")
+        if struck and self.number is not signal.SIGSTOP and self.whom is _daemon:
+            until(lambda: not bench.is_up, otherwise="the daemon does not end")
 
     def _strike(self, run: Run, struck: list[int]) -> bool:
         struck += self.whom(run)
