@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.benchmarks.measure import resident, table
-from tests.e2e import compare
+from tests.e2e import compare, compare_mysql
 from vya_backupd.testing.product import Product, instance
 from vya_backupd.testing.servers import PrivateServer, ServerSpec
 
@@ -24,7 +24,7 @@ def many(spec: ServerSpec, root: Path, count: int) -> str:
     """A table: what was done, seconds, milliseconds for each table."""
     with spec.start(settings=_SETTINGS[spec.kind]) as server:
         rows = [_timed(f"make {count:,} tables (not the product's work)", count, lambda: _make(server, count))]
-        rows.append(_timed("the tool alone", count, lambda: compare.dump(server, _DATABASE)))
+        rows.append(_timed("the tool alone", count, lambda: _by_the_tool(server)))
         with Product(root, [instance(server, "one", database=[_DATABASE])], servers=[server]) as product:
             pid = product.process.pid
             rows.append(_timed("backup", count, lambda: product.ok("backup", "--database", _DATABASE)))
@@ -48,6 +48,12 @@ def _make(server: PrivateServer, count: int) -> None:
             for number in range(first, min(first + _AT_ONCE, count))
         )
         server.sql("".join(statements), _DATABASE)
+
+
+def _by_the_tool(server: PrivateServer) -> object:
+    if server.kind == "postgresql":
+        return compare.dump(server, _DATABASE)
+    return compare_mysql.own_dump(server, _DATABASE, _DATABASE)
 
 
 def _timed(what: str, count: int, work: Callable[[], object]) -> list[str]:
