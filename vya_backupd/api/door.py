@@ -75,6 +75,11 @@ class Door:
         self._crowded, self._exhausted = Seldom("api.crowded"), Seldom("api.out_of_descriptors")
         app.middlewares.insert(0, self._occupying())
 
+    @property
+    def occupied(self) -> int:
+        """Connections that have a request under way."""
+        return len(self._occupied)
+
     async def keep(self, server: web.Server) -> None:
         """Take connections until cancelled."""
         loop = asyncio.get_running_loop()

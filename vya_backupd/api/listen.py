@@ -72,6 +72,11 @@ class Site:
         """Connections that are open now."""
         return len(present(self._runner.server)) if self._runner.server else 0
 
+    @property
+    def requests(self) -> int:
+        """Those of them that have a request under way."""
+        return self._door.occupied
+
 
 def _told(keeper: asyncio.Task[None]) -> None:
     """A door ends when its site does; one that falls shut by itself is a defect that must not pass unheard."""

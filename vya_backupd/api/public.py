@@ -45,14 +45,16 @@ def add_probe_routes(app: web.Application, probes: Probes, path: str, *, with_me
 def metrics_handler(probes: Probes) -> Callable[[web.Request], Awaitable[web.Response]]:
     """A handler that answers with metrics in the format that the caller prefers.
 
-    Those who ask at the same time are given the same answer: it is the one thing here that costs something to make. It
-    is always made after they asked.
+    Those who ask while others are being answered are given one answer together: it is the one thing here that costs
+    something to make. It is always made after they asked.
     """
     to_come: dict[bool, asyncio.Task[tuple[bytes, str]]] = {}
+    turn = asyncio.Lock()
 
     async def make(wanted: bool) -> tuple[bytes, str]:
-        del to_come[wanted]
-        return await probes.metrics(wanted)
+        async with turn:
+            del to_come[wanted]
+            return await probes.metrics(wanted)
 
     async def metrics(request: web.Request) -> web.Response:
         wanted = "application/openmetrics-text" in request.headers.get("Accept", "")
