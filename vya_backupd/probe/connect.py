@@ -18,6 +18,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from vya_backupd.engines import conninfo
+from vya_backupd.errors import ServerError
 from vya_backupd.model.instance import EngineKind, Instance, TlsMode
 from vya_backupd.probe import pulse
 from vya_backupd.probe.cancelling import cancellable
@@ -151,10 +152,29 @@ async def _mysql_connect(instance: Instance, database: str | None, context: ssl.
         connect_timeout=conninfo.CONNECT_TIMEOUT,
         autocommit=True,
         ssl=context,
+        auth_plugin_map=None if context is not None or instance.socket is not None else _NOTHING_IN_CLEAR,
     )
     # Without its socket the driver cannot wait for a server that says nothing.
     await cancellable(connection.connect(), lambda _: connection.close())
     return connection
+
+
+class _InClear:
+    """What the driver asks when a server wants the password as it is, on a connection that anybody can read."""
+
+    def __init__(self, _: Any) -> None:
+        pass
+
+    def authenticate(self, _: Any) -> bytes:
+        """Refuse. Raises ServerError ``login_refused``."""
+        raise ServerError(
+            "the server asks for the password in clear, on a connection without TLS",
+            code="login_refused",
+            hint="Set ssl.mode to verify-full. If the server never asked for it before, somebody may be in its place.",
+        )
+
+
+_NOTHING_IN_CLEAR = {"mysql_clear_password": _InClear, "dialog": _InClear}
 
 
 def _is_answer(error: BaseException) -> bool:

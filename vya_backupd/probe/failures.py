@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,6 +13,8 @@ from vya_backupd.engines.stderr_rules import MYSQL_RULES, POSTGRESQL_RULES
 from vya_backupd.errors import NotFoundError, ServerError, TargetError, VyaError
 from vya_backupd.model.instance import EngineKind, Instance
 
+_LONGEST = 200
+"""Characters that are told of an answer that makes no sense."""
 _SQLSTATES = {
     "28": ("login_refused", stderr.HINT_LOGIN, False),
     "3D000": ("unknown_database", "It may have been dropped or renamed meanwhile.", False),
@@ -25,6 +28,10 @@ _SQLSTATES = {
 """SQLSTATE, or its class, to (code, hint, retryable): words of a server depend on its language, states do not."""
 
 
+_NONSENSE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError, struct.error)
+"""What comes of answers that no server gives: too few columns, words for numbers, packets that are none."""
+
+
 @contextmanager
 def translated(instance: Instance, database: str | None, what: str) -> Iterator[None]:
     """Turn every failure of a driver within the block into an error with code, hint and place."""
@@ -36,6 +43,8 @@ def translated(instance: Instance, database: str | None, what: str) -> Iterator[
         raise _no_answer(what).at(instance.id, database) from error
     except _failures(instance.kind) as error:
         raise meaning(instance.kind, error, what).at(instance.id, database) from error
+    except _NONSENSE as error:
+        raise _senseless(what, error).at(instance.id, database) from error
 
 
 def _failures(kind: EngineKind) -> tuple[type[Exception], ...]:
@@ -55,6 +64,12 @@ def _failures(kind: EngineKind) -> tuple[type[Exception], ...]:
 def _no_answer(what: str) -> VyaError:
     message = f"{what}: the server did not answer in time"
     return ServerError(message, code="connection_refused", hint=stderr.HINT_CONNECT, retryable=True)
+
+
+def _senseless(what: str, error: Exception) -> VyaError:
+    told = stderr.clean(repr(error))[:_LONGEST]
+    message = f"{what}: the answer is none that a server of this kind gives ({told})"
+    return ServerError(message, hint="Is it really such a server that answers there? Look at host and port.")
 
 
 def meaning(kind: EngineKind, error: BaseException, what: str) -> VyaError:
