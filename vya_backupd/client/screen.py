@@ -15,6 +15,7 @@ from typing import Any, TextIO
 
 from vya_backupd.client import shown
 from vya_backupd.errors import VyaError
+from vya_backupd.model import terminal
 
 
 class Output(enum.StrEnum):
@@ -60,11 +61,11 @@ class Screen:
 
     def answer(self, text: str) -> None:
         """A line of the answer (table output only)."""
-        print(text, flush=True)
+        print(shown.harmless(text), flush=True)
 
     def say(self, text: str) -> None:
         """A message to the person, on stderr."""
-        print(text, file=sys.stderr, flush=True)
+        print(shown.harmless(text), file=sys.stderr, flush=True)
 
     def table(
         self,
@@ -105,7 +106,7 @@ class Screen:
 
 def _document(record: Any) -> str:
     encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower().replace("-", "")
-    return json.dumps(record, indent=2, ensure_ascii=encoding != "utf8")
+    return terminal.escaped(json.dumps(record, indent=2, ensure_ascii=encoding != "utf8"))
 
 
 def _print_table(

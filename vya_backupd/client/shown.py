@@ -72,6 +72,11 @@ def paragraphs(value: Any) -> str:
     return "\n".join(plain(line) for line in str(value).splitlines())
 
 
+def harmless(text: str) -> str:
+    """As ``plain``, but all line breaks stay: the last look at whatever goes to a terminal."""
+    return text if text.isprintable() else "\n".join(plain(line) for line in text.split("\n"))
+
+
 def place(instance: Any, database: Any) -> str:
     """``instance/database``, or what is known of it."""
     return "/".join(plain(part) for part in (instance, database) if part)

@@ -6,6 +6,7 @@ redacted twice: value by value before it is rendered, so that no escaping hides 
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -22,6 +23,7 @@ import structlog
 from vya_backupd.errors import ConfigError
 from vya_backupd.model.event import Event
 from vya_backupd.model.operation import State
+from vya_backupd.model.terminal import escaped
 from vya_backupd.observe.redaction import redact, redact_value
 from vya_backupd.ownership import open_to_append
 
@@ -185,9 +187,17 @@ def _shared_processors() -> list[structlog.typing.Processor]:
 
 def _rendering(form: Literal["json", "text"]) -> list[structlog.typing.Processor]:
     if form == "json":
-        return [structlog.processors.EventRenamer("event"), structlog.processors.JSONRenderer(ensure_ascii=False)]
+        return [
+            structlog.processors.EventRenamer("event"),
+            structlog.processors.JSONRenderer(_json, ensure_ascii=False),
+        ]
     plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     return [_one_line, plain]
+
+
+def _json(record: Any, **options: Any) -> str:
+    """One line, whatever reads it."""
+    return escaped(json.dumps(record, **options))
 
 
 def redact_processor(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
