@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import json
 import tempfile
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.dumpfile.samples import build, manifest
@@ -14,8 +16,10 @@ from tests.fuzz.target import Target, seeds_of
 from vya_backupd.config import credentials, load
 from vya_backupd.config.keys import KeyMethod
 from vya_backupd.dumpfile.manifest import decode_manifest, encode_manifest, manifest_from_fields
-from vya_backupd.errors import ConfigError, IntegrityError
+from vya_backupd.errors import ConfigError, IntegrityError, StorageError
 from vya_backupd.observe.audit_chain import GENESIS, Head, parse, seal
+from vya_backupd.observe.audit_file import AuditFile
+from vya_backupd.panels.audit import Wanted, entries, verified
 
 _JSON_WORDS = (
     b"null", b"true", b"-1", b"1e999", b"-Infinity", b"NaN", b'""', b"{}", b"[]", b"[" * 3000, b'{"a":' * 3000,
@@ -133,15 +137,25 @@ def _config_seeds() -> list[bytes]:
     return [path.read_bytes() for path in sorted(examples.glob("*.y*ml"))] + seeds_of("*.yaml")
 
 
-def _audit(data: bytes) -> None:
-    """A line is taken, or is told to be none; also with a digest that is right."""
-    lines = [data, b'%b,"hash":"%b"}\n' % (data, hashlib.sha256(data).hexdigest().encode())]
-    for line in lines:
+def _audit(folder: _Folder, data: bytes) -> None:
+    """A line is taken, or is told to be none; also with a digest that is right. Files of them are shown and judged."""
+    sealed = b'%b,"hash":"%b"}\n' % (data, hashlib.sha256(data).hexdigest().encode())
+    for line in (data, sealed):
         try:
             found = parse(line)
         except ValueError:
             continue
         assert len(found.hash) == 64
+    path = folder.write("audit.log", sealed + data)
+    packed = folder.write("audit.log.1.gz", data if data[:2] == b"\x1f\x8b" else gzip.compress(data, 1, mtime=0))
+    wanted = Wanted(since=datetime(2026, 1, 1, tzinfo=UTC), actor="a", kind="backup.*")
+    for paths in ([path], [packed, path]):
+        with contextlib.suppress(StorageError):
+            assert verified(paths, Head(2, GENESIS, 2, ""), None)["lines"] >= 1
+    for each in (Wanted(), wanted):
+        with contextlib.suppress(StorageError):
+            json.dumps(entries(path, each, None))
+    AuditFile(path, lambda: "2026-01-09T10:00:00Z").recover(Head(1, GENESIS, 1, ""))
 
 
 def _audit_seeds() -> list[bytes]:
@@ -157,5 +171,5 @@ TARGETS = (
     Target("manifest", _manifest, _manifest_seeds, _JSON_WORDS, examples=150),
     Target("credentials", _in_folder(_credentials), lambda: [json.dumps(PLAIN).encode()], _JSON_WORDS, examples=150),
     Target("config", _in_folder(_config), _config_seeds, _YAML_WORDS, examples=40),
-    Target("audit", _audit, _audit_seeds, _JSON_WORDS, examples=100),
+    Target("audit", _in_folder(_audit), _audit_seeds, _JSON_WORDS, examples=100),
 )

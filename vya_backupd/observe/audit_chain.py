@@ -118,12 +118,18 @@ def parse(raw: bytes) -> Line:
             int(facts["event"]),
             str(facts["catalog"]),
             str(facts["prev"]),
-            facts["entry"],
+            _of_type(facts["entry"], (dict, str)),
             digest,
-            facts.get("opened"),
+            _of_type(facts.get("opened"), (str, type(None))),
         )
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise ValueError("is no line of the audit") from None
+
+
+def _of_type(value: Any, kinds: tuple[type, ...]) -> Any:
+    if not isinstance(value, kinds):
+        raise TypeError(type(value))
+    return value
 
 
 @dataclass(slots=True)

@@ -14,6 +14,8 @@ import gzip
 import os
 import re
 import stat
+import zlib
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +28,7 @@ from vya_backupd.ownership import trusted
 MODE = 0o600
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _TAIL = 1 << 16
+_LONGEST_LINE = 4 << 20
 _ROTATED = re.compile(r"[.-][0-9][0-9.-]*(\.gz)?")
 
 
@@ -181,9 +184,16 @@ def _by_name(path: Path) -> tuple[int, str]:
 
 
 def lines_of(path: Path) -> Iterator[bytes]:
-    """The lines of a file with their newlines, unpacked where it is packed. OSError, EOFError where it cannot be read."""
-    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-        yield from file
+    """The lines of a file with their newlines, unpacked where it is packed. OSError, EOFError where it cannot be read.
+
+    One that is longer than any of ours comes in pieces, none of which is a line.
+    """
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+            while line := file.readline(_LONGEST_LINE):
+                yield line
+    except zlib.error as error:
+        raise OSError(errno.EBADMSG, f"what is packed is damaged: {error}") from error
 
 
 def check(paths: Sequence[Path], chain: ChainCheck) -> None:
@@ -242,7 +252,7 @@ def _first_seq(path: Path) -> int | None:
 def _last_bytes(path: Path) -> bytes:
     if path.suffix == ".gz":
         with contextlib.suppress(OSError, EOFError):
-            return b"".join(list(lines_of(path))[-2:])
+            return b"".join(deque(lines_of(path), 2))
         return b""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)

@@ -36,13 +36,22 @@ class Wanted:
 
     def fits(self, entry: dict[str, Any]) -> bool:
         """Whether this entry is among them."""
-        at = datetime.fromisoformat(str(entry["at"])) if "at" in entry else None
+        at = _time_of(entry)
         if (self.since and (at is None or at < self.since)) or (self.until and (at is None or at > self.until)):
             return False
         if self.actor is not None and self.actor not in (entry.get("actor"), str(entry.get("actor")).partition("(")[0]):
             return False
         names = (str(entry.get("event")), str(entry.get("kind", "")))
         return self.kind is None or any(fnmatchcase(name, self.kind) for name in names)
+
+
+def _time_of(entry: dict[str, Any]) -> datetime | None:
+    """When it was written down; None where it does not say, or says what is no time: somebody else wrote it."""
+    try:
+        at = datetime.fromisoformat(str(entry["at"]))
+    except (KeyError, ValueError):
+        return None
+    return at if at.tzinfo else None
 
 
 class AuditPanel:
@@ -119,8 +128,8 @@ def _entry(file: Path, number: int, raw: bytes, opener: Opener | None) -> Record
     entry: Any = line.entry
     if isinstance(entry, str):
         try:
-            entry = json.loads(opener(entry)) if opener else {"event": "audit.encrypted"}
-        except (VyaError, ValueError):
+            entry = dict(json.loads(opener(entry))) if opener else {"event": "audit.encrypted"}
+        except (VyaError, ValueError, TypeError, RecursionError):
             entry = {"event": "audit.encrypted", "facts": {"problem": "no key at hand opens this entry"}}
     if line.opened is not None:
         entry = {"at": line.opened, **entry}
