@@ -186,3 +186,15 @@ def _containers(local: list[ServerSpec]) -> Iterator[ServerSpec]:
         from vya_backupd.testing.containers import container_specs
 
         yield from container_specs(os.environ["VYA_CONTAINERS"], local)
+
+
+def main() -> None:
+    """Print the servers that this machine can run, with versions, and those that it lacks."""
+    for spec in find_servers():
+        print(f"{spec.label:16} {spec.version:10} {spec.origin}")
+    for label, way in missing_servers().items():
+        print(f"{label:16} MISSING    get it by: {way}")
+
+
+if __name__ == "__main__":
+    main()
