@@ -7,6 +7,7 @@ import re
 import signal
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -66,7 +67,7 @@ class Table(Scene):
 
         def found() -> list[int]:
             seen = family(self.product.process.pid)
-            return [each.pid for each in seen if os.path.basename(each.command.split()[0]) in programs]
+            return [each.pid for each in seen if Path(each.command.partition(" ")[0]).name in programs]
 
         return int(until(found, otherwise="no client was started")[0])
 
@@ -98,7 +99,7 @@ def table(installed: Table) -> Iterator[Table]:
     installed.faults.write_text("")
     if installed.product.process.poll() is not None:
         installed.product.start()
-    installed.product.ok("throttle", "reset")
+    installed.product.ok("throttle", "reset", "--restore")
     installed.settled()
     assert installed.spare() == []
     if installed.count() == _NEW:
