@@ -39,6 +39,7 @@ CHANGES = {
         "insert into coming select id, 'new' from swapped",
         "alter table swapped rename to swapped_old",
         "alter table coming rename to swapped",
+        "create table coming (id int primary key)",
     ],
     'relation "public.going" does not exist': ["lock table retyped", "drop table going", "create table late (id int)"],
 }

@@ -5,12 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from typing import Any
 
 from vya_backupd.engines.postgresql_pieces import TableFacts, lock
-from vya_backupd.probe.connect import Session
+from vya_backupd.engines.stderr import HINT_CHANGED
+from vya_backupd.errors import DumpError, VyaError
+from vya_backupd.model.instance import Instance
+from vya_backupd.probe.connect import Row, Session
+from vya_backupd.probe.failures import translated
 
 MOST_TABLES = 128
 """Tables that are read apart: each costs an option of pg_dump, and a lock for each session."""
+_NO_SUCH_TABLE = "42P01"
 _SIGN_OF_LIFE = 2.0
 """Seconds between two questions to the leading session: it also keeps the connection from being thought idle."""
 
@@ -67,18 +73,22 @@ _CHANGED = """
 
 
 class Leader:
-    """Ask ``tables``, then ``hold`` some of them; from then on everything that is asked, is asked of the snapshot."""
+    """Ask ``tables``, then ``hold`` some of them; from then on everything that is asked, is asked of the snapshot.
 
-    def __init__(self, session: Session) -> None:
+    All methods raise what ``Probe`` does.
+    """
+
+    def __init__(self, session: Session, instance: Instance, database: str) -> None:
         self._session = session
+        self._place = instance, database, "leading the dump"
 
     async def wait_for_locks(self, seconds: int) -> None:
         """Wait no longer for any lock: also the size of a table is not told while somebody rewrites it."""
-        await self._session.run(f"SET lock_timeout = {seconds * 1000}")
+        await self._run(f"SET lock_timeout = {seconds * 1000}")
 
     async def tables(self, least: int) -> list[TableFacts]:
         """The largest tables of at least so many bytes whose rows may be read apart from pg_dump's run."""
-        rows = await self._session.rows(_TABLES, least=least, most=MOST_TABLES)
+        rows = await self._rows(_TABLES, least=least, most=MOST_TABLES)
         return [
             TableFacts(int(oid), schema, name, owner, quoted, tuple(columns), int(pages), int(size))
             for oid, schema, name, owner, quoted, columns, pages, size in rows
@@ -86,7 +96,7 @@ class Leader:
 
     async def free_connections(self) -> int:
         """How many more sessions the server, the account and the database allow."""
-        return int(await self._session.value(_FREE))
+        return int(await self._value(_FREE))
 
     async def hold(self, tables: Sequence[TableFacts]) -> str:
         """Lock the tables' definitions, then export a snapshot: no such table can have changed between the two.
@@ -95,14 +105,23 @@ class Leader:
 
         Raises:
             ServerError: ``lock_timeout``, and whatever else the server says.
+            DumpError: ``tables_changed``: one of them is gone already.
         """
-        await self._session.run("SET idle_in_transaction_session_timeout = 0")
-        if await self._session.value("SELECT pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL"):
-            await self._session.run("SET transaction_timeout = 0")
-        await self._session.run("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        await self._run("SET idle_in_transaction_session_timeout = 0")
+        if await self._value("SELECT pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL"):
+            await self._run("SET transaction_timeout = 0")
+        await self._run("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         if tables:
-            await self._session.run(lock(tables))
-        return str(await self._session.value("SELECT pg_catalog.pg_export_snapshot()"))
+            await self._lock(tables)
+        return str(await self._value("SELECT pg_catalog.pg_export_snapshot()"))
+
+    async def _lock(self, tables: Sequence[TableFacts]) -> None:
+        try:
+            await self._run(lock(tables))
+        except VyaError as error:
+            if getattr(error.__cause__, "sqlstate", None) != _NO_SUCH_TABLE:
+                raise
+            raise DumpError(error.message, code="tables_changed", hint=HINT_CHANGED) from error.__cause__
 
     async def changed(self) -> list[str]:
         """Tables whose rows were thrown away or written anew since the snapshot, or whose name is another's or nobody's.
@@ -110,12 +129,23 @@ class Leader:
         What reads such a table on the snapshot finds it empty, or finds another one (chapter "Caveats" of PostgreSQL's
         "Concurrency Control"). One that was only packed (VACUUM FULL, CLUSTER) is among them.
         """
-        return [str(name) for (name,) in await self._session.rows(_CHANGED)]
+        return [str(name) for (name,) in await self._rows(_CHANGED)]
 
     async def stay(self, over: asyncio.Event) -> None:
-        """Return when ``over`` is set, after a last sign of life; raise what the driver raises when the session is gone."""
+        """Return when ``over`` is set, after a last sign of life; raise when the session is gone."""
         while not over.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_SIGN_OF_LIFE):
                     await over.wait()
-            await self._session.run("SELECT 1")
+            await self._run("SELECT 1")
+
+    async def _rows(self, sql: str, **values: Any) -> list[Row]:
+        with translated(*self._place):
+            return await self._session.rows(sql, **values)
+
+    async def _run(self, statement: str) -> list[Row]:
+        with translated(*self._place):
+            return await self._session.run(statement)
+
+    async def _value(self, sql: str) -> Any:
+        return (await self._rows(sql))[0][0]

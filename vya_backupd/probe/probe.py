@@ -136,7 +136,7 @@ class Probe:
     async def leader(self, instance: Instance, database: str) -> AsyncIterator[Leader]:
         """A session of PostgreSQL that leads a dump, for as long as the context lasts."""
         async with self._session(instance, database, "holding the snapshot of the dump") as each:
-            yield Leader(each)
+            yield Leader(each, instance, database)
 
     async def content(self, instance: Instance, database: str) -> DatabaseContent:
         """What a database of MySQL or MariaDB is made of: both sides of ``mysql_swap.swap``."""
