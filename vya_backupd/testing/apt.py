@@ -59,7 +59,7 @@ class PackageFolder:
         """
         with tempfile.TemporaryDirectory(prefix="vya-apt-") as name:
             state = Path(name)
-            environment = {**os.environ, "APT_CONFIG": str(self._configure(state)), "LC_ALL": "C"}
+            environment = {**os.environ, "APT_CONFIG": str(self.configure(state)), "LC_ALL": "C"}
             _run(["apt-get", "-q", "update"], environment)
             _run(["apt-get", "-q", "-y", "--download-only", "install", *packages], environment)
             root.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,8 @@ class PackageFolder:
                     _run(["dpkg-deb", "-x", str(archive), str(root)])
         root.chmod(0o755)
 
-    def _configure(self, state: Path) -> Path:
+    def configure(self, state: Path) -> Path:
+        """An apt configuration of its own below ``state``; its path."""
         for folder in ("lists/partial", "archives/partial"):
             (state / folder).mkdir(parents=True)
         (state / "status").touch()
@@ -92,6 +93,21 @@ class PackageFolder:
         return configuration
 
 
+def fetch_source(source: Source, package: str, folder: Path) -> Path:
+    """Download the files of a source package into a folder, which is returned.
+
+    Raises:
+        ToolError: apt failed; the message is what it said.
+    """
+    with tempfile.TemporaryDirectory(prefix="vya-apt-") as name:
+        sources = Source(source.line.replace("deb ", "deb-src ", 1))
+        configured = PackageFolder(sources).configure(Path(name))
+        environment = {**os.environ, "APT_CONFIG": str(configured), "LC_ALL": "C"}
+        _run(["apt-get", "-q", "update"], environment)
+        _run(["apt-get", "-q", "source", "--download-only", package], environment, folder)
+    return folder
+
+
 def write_wrappers(root: Path, bindir: Path, programs: dict[str, str], options: dict[str, list[str]]) -> None:
     """Scripts in ``bindir`` that run programs of ``root`` (name → path in it) through its own loader.
 
@@ -110,9 +126,11 @@ def write_wrappers(root: Path, bindir: Path, programs: dict[str, str], options: 
         script.chmod(0o755)
 
 
-def _run(command: list[str], environment: dict[str, str] | None = None) -> str:
+def _run(command: list[str], environment: dict[str, str] | None = None, folder: Path | None = None) -> str:
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, check=False, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            command, env=environment, capture_output=True, check=False, stdin=subprocess.DEVNULL, cwd=folder
+        )
     except FileNotFoundError:
         raise ToolError(f"{command[0]} is not installed", code="tool_missing", hint="this works on Debian") from None
     if done.returncode != 0:
