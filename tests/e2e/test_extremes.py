@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from tests.waiting import until
 from vya_backupd.testing.product import Product, instance
 from vya_backupd.testing.servers import PrivateServer
 
-TABLES = 2000
+TABLES = {"postgresql": 2000, "mariadb": 800, "mysql": 800}
+"""Each costs MySQL and MariaDB some hundredths of a second, made, restored and dropped. Benchmarks have 10,000."""
 VALUE = 300_000_000
 _SESSIONS = {"postgresql": "3", "mariadb": "1", "mysql": "1"}
 MOST_MEMORY = 150 * 1024
@@ -31,12 +32,31 @@ def peak_memory(product: Product) -> int:
 
 
 @pytest.mark.slow
-def test_two_thousand_tables(server: PrivateServer, tmp_path: Path, fresh_name: str) -> None:
+def test_very_many_tables(server: PrivateServer, tmp_path: Path, fresh_name: str) -> None:
     server.create_database(fresh_name)
+    tables = TABLES[server.kind]
+    with _one_file_for_all(server):
+        _many_tables(server, tmp_path, fresh_name, tables)
+
+
+@contextmanager
+def _one_file_for_all(server: PrivateServer) -> Iterator[None]:
+    """InnoDB makes no file for each table, which is half of the time in which it drops them."""
+    if server.kind == "postgresql":
+        yield
+        return
+    server.sql("set global innodb_file_per_table = 0")
+    try:
+        yield
+    finally:
+        server.sql("set global innodb_file_per_table = 1")
+
+
+def _many_tables(server: PrivateServer, tmp_path: Path, fresh_name: str, tables: int) -> None:
     server.sql(
         "".join(
             f"create table t{number} (id int primary key, v varchar(20)); insert into t{number} values ({number}, 'x');\n"
-            for number in range(TABLES)
+            for number in range(tables)
         ),
         fresh_name,
     )
@@ -52,8 +72,9 @@ def test_two_thousand_tables(server: PrivateServer, tmp_path: Path, fresh_name: 
             print(f"\n{server.spec.label}: restore_seconds {round(time.monotonic() - began, 1)}")
             print(f"\n{server.spec.label}: peak_kib {peak_memory(product)}")
             assert peak_memory(product) < MOST_MEMORY
-        assert _count_tables(server, copy) == TABLES
-        assert server.sql("select v from t1999 where id = 1999", copy) == [("x",)]
+        assert _count_tables(server, copy) == tables
+        last = tables - 1
+        assert server.sql(f"select v from t{last} where id = {last}", copy) == [("x",)]
     finally:
         for name in (fresh_name, copy):
             server.drop_database(name)
