@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -57,7 +57,8 @@ def disturbed(bench: Bench, work: Work, injection: Injection, moment: Moment, ra
     """Do a work, and this to it. Returns the run, with everything revived and at rest, and whether there was a hit."""
     seconds = 0.0 if moment.point else calm_seconds(bench, work)
     work.prepare(bench, random)
-    with injection.around(bench) as strike:
+    written = bench.written_to(work.writes) if work.writes else nullcontext()
+    with written, injection.around(bench) as strike:
         moment.arm(bench, injection.action)
         run = Run(bench, work)
         hit = moment.comes(run, seconds) and strike(run)

@@ -8,8 +8,8 @@ only some, so every new backup makes another one expire. A third database, ``VIC
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -23,6 +23,7 @@ from tests.faults.content import Content
 from tests.observe.peers import HttpPeer, MailPeer
 from tests.uncovered import UNCOVERED
 from tests.waiting import PATIENCE, until
+from vya_backupd.errors import ServerError
 from vya_backupd.testing.product import Product, instance
 from vya_backupd.testing.servers import PrivateServer
 
@@ -32,6 +33,16 @@ SESSIONS = 3
 DAILY_KEEP = 3
 _ROWS = {NARROW: 30, WIDE: 2500}
 _FINAL = ("succeeded", "partial", "failed", "cancelled", "interrupted")
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """A transaction by which a database came to a generation: somewhere between these moments."""
+
+    database: str
+    generation: int
+    began: datetime
+    ended: datetime
 
 
 @dataclass
@@ -46,8 +57,7 @@ class Bench:
     hook: HttpPeer
     generations: dict[str, int] = field(default_factory=dict)
     """How far each source database has come."""
-    history: list[tuple[datetime, str, int]] = field(default_factory=list)
-    """When which database had come to which generation."""
+    history: list[Advance] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
     """What works and invariants want to remember from one fault to the next, by their own names."""
 
@@ -93,13 +103,40 @@ class Bench:
 
     def advance(self, database: str) -> None:
         """One transaction more in a source database."""
-        self.generations[database] += 1
-        self.content(database).advance(database, self.generations[database])
-        self.history.append((datetime.now(UTC), database, self.generations[database]))
+        generation, began = self.generations[database] + 1, datetime.now(UTC)
+        self.content(database).advance(database, generation)
+        self.generations[database] = generation
+        self.history.append(Advance(database, generation, began, datetime.now(UTC)))
 
-    def generation_at(self, database: str, moment: datetime) -> int:
-        """How far a source database had come then."""
-        return max([0, *(number for at, name, number in self.history if name == database and at <= moment)])
+    def generations_of(self, database: str, began: datetime, ended: datetime) -> range:
+        """Which generations a copy of a source may be that was taken between these moments."""
+        mine = [each for each in self.history if each.database == database]
+        lowest = max([0, *(each.generation for each in mine if each.ended <= began)])
+        return range(lowest, 1 + max([lowest, *(each.generation for each in mine if each.began <= ended)]))
+
+    @contextmanager
+    def written_to(self, database: str) -> Iterator[None]:
+        """Transactions in a source one after the other, for as long as its server takes them."""
+        over = threading.Event()
+        began = datetime.now(UTC)
+
+        def write() -> None:
+            with suppress(ServerError):
+                while not over.is_set():
+                    self.advance(database)
+
+        writer = threading.Thread(target=write, name="writer")
+        writer.start()
+        try:
+            yield
+        finally:
+            over.set()
+            writer.join()
+        self.server.start()
+        there = self.content(database).generation(database)
+        if there != self.generations[database]:  # the server died behind a commit, before it said so
+            self.generations[database] = there
+            self.history.append(Advance(database, there, began, datetime.now(UTC)))
 
     def reset_victim(self) -> None:
         """Make the database that is to be replaced what it was at first."""
@@ -280,11 +317,3 @@ def _leave(bench: Bench) -> None:
 def paused(seconds: float) -> None:
     """Let a moment pass that is itself the fault: how long something stood still."""
     time.sleep(seconds)
-
-
-def gone(pid: int) -> bool:
-    """Whether there is no such process any more."""
-    with suppress(ProcessLookupError):
-        os.kill(pid, 0)
-        return False
-    return True

@@ -44,6 +44,8 @@ class Work:
     tidy: Callable[[Bench], None] = lambda _: None
     mend: Callable[[Bench], object] = lambda _: None
     """What an operator would do after a failure: the next run ends what a failed one began."""
+    writes: str | None = None
+    """The source database that others write to meanwhile."""
     uses_tool: bool = False
     """Whether programs of the vendor work for it."""
     uses_server: bool = False
@@ -216,6 +218,15 @@ WORKS: dict[str, Work] = {
             _BACKUP | {"backup.session": 2},
             _HELD,
             prepare=_to_advance(WIDE),
+            uses_tool=True,
+            uses_server=True,
+        ),
+        Work(
+            "backup under writes",
+            _backup(WIDE),
+            _BACKUP | {"backup.session": 2},
+            _HELD,
+            writes=WIDE,
             uses_tool=True,
             uses_server=True,
         ),
