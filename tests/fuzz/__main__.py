@@ -1,8 +1,8 @@
 """Run one target for a time: ``python -m tests.fuzz TARGET --seconds 3600``.
 
 With atheris, mutation is guided by coverage of the product's own code, and memory is bounded; without it, seeds are
-mutated blindly. Inputs that led somewhere new are kept below ``.cache/fuzz`` and are where the next run begins; one that
-broke a promise lies there too, as ``crash-*``, and the program ends with a status other than 0.
+mutated blindly. Inputs that led somewhere new are kept in ``.cache/fuzz/TARGET/corpus`` and are where the next run
+begins; one that broke a promise lies beside that folder as ``crash-*``, and the program ends with a status other than 0.
 """
 
 from __future__ import annotations
@@ -32,14 +32,15 @@ def main() -> int:
     parser.add_argument("--input", type=Path, help="run this one input, and show what happens")
     parser.add_argument("--blind", action="store_true", help="without atheris")
     chosen = parser.parse_args()
-    guided = importlib.util.find_spec("atheris") is not None and not chosen.blind and chosen.input is None
+    wanted = chosen.target is not None and chosen.input is None and not chosen.blind
+    guided = wanted and importlib.util.find_spec("atheris") is not None
     target = _load(chosen.target, guided=guided)
     if target is None:
         return 0 if chosen.target is None else 2
     if chosen.input is not None:
         target.check(chosen.input.read_bytes())
         return 0
-    corpus = _HOME / target.name
+    corpus = _HOME / target.name / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)
     for seed in [*target.seeds(), *(path.read_bytes() for path in target.crashes())]:
         (corpus / hashlib.sha256(seed).hexdigest()[:32]).write_bytes(seed)
@@ -63,7 +64,7 @@ def _load(name: str | None, *, guided: bool) -> Target | None:
 def _guided(target: Target, corpus: Path, seconds: int) -> int:
     import atheris
 
-    words = corpus.parent / f"{target.name}.dict"
+    words = corpus.parent / "words.dict"
     spelled = ("".join(f"\\x{byte:02X}" for byte in word[:64]) for word in target.words)
     words.write_text("".join(f'"{word}"\n' for word in spelled if word))
     from tests.fuzz.target import LONGEST_INPUT
@@ -74,7 +75,7 @@ def _guided(target: Target, corpus: Path, seconds: int) -> int:
         f"-timeout={_HANGS_AFTER}",
         f"-rss_limit_mb={_MEMORY_MB}",
         f"-max_len={LONGEST_INPUT}",
-        f"-artifact_prefix={corpus.parent}/{target.name}-",
+        f"-artifact_prefix={corpus.parent}/",
         f"-dict={words}",
         "-print_final_stats=1",
         "-verbosity=1",
@@ -96,7 +97,7 @@ def _blind(target: Target, corpus: Path, seconds: int) -> int:
         try:
             target.check(data)
         except BaseException:
-            found = corpus.parent / f"{target.name}-crash-{hashlib.sha256(data).hexdigest()[:32]}"
+            found = corpus.parent / f"crash-{hashlib.sha256(data).hexdigest()[:32]}"
             found.write_bytes(data)
             print(f"{found} breaks it, after {runs} inputs; VYA_FUZZ_SEED={seed}", file=sys.stderr)
             raise
