@@ -16,10 +16,12 @@ from vya_backupd.model.instance import Lack
 from vya_backupd.model.secret import mask_user
 
 OURS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
-_MEMBERSHIP = """
-    NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass
-                 AND d.objid = c.oid AND d.deptype = 'e')
+_DUMPED = """
+    NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
+                 WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+                   AND (e.extconfig IS NULL OR c.oid <> ALL (e.extconfig)))
 """
+"""Of the tables of extensions, pg_dump reads those alone that hold settings."""
 _READS_ALL_SINCE = 14
 """The major version that came with the role pg_read_all_data."""
 
@@ -32,7 +34,7 @@ ACCOUNT = """
 UNREADABLE = f"""
     SELECT n.nspname, c.relname, pg_catalog.has_schema_privilege(n.oid, 'USAGE')
       FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-     WHERE c.relkind IN ('r', 'p', 'S') AND c.relpersistence <> 't' AND {OURS} AND {_MEMBERSHIP}
+     WHERE c.relkind IN ('r', 'p', 'S') AND c.relpersistence <> 't' AND {OURS} AND {_DUMPED}
        AND NOT (pg_catalog.has_schema_privilege(n.oid, 'USAGE')
                 AND CASE c.relkind WHEN 'S' THEN pg_catalog.has_sequence_privilege(c.oid, 'SELECT')
                     ELSE pg_catalog.has_table_privilege(c.oid, 'SELECT') END)
@@ -41,6 +43,7 @@ SECURED = f"""
     SELECT n.nspname, c.relname
       FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
      WHERE c.relkind = 'r' AND c.relrowsecurity AND pg_catalog.row_security_active(c.oid) AND {OURS}
+       AND {_DUMPED}
 """  # noqa: S608 - constants of this module
 """A policy of a partitioned table does not count: its rows are read from the partitions."""
 OTHERS = """
