@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vya_backupd.engines.mysql_definer_text import DefinerText, definers_in, replaced_by, stripped
+from vya_backupd.engines.mysql_foreign import ForeignText
 from vya_backupd.engines.postgresql_statement_text import StatementText, Unwanted, needs_of
 from vya_backupd.model.backup import Section
 from vya_backupd.pipeline.restore import Fitting
@@ -113,6 +114,21 @@ def test_every_way_of_writing_a_definer() -> None:
 def test_other_sections_are_not_looked_at() -> None:
     fitting, lure = DefinerText(stripped), b"CREATE DEFINER=`a`@`b` VIEW v AS SELECT 1;\n"
     assert [fitting.feed(lure, section) for section in (Section.HEADER, Section.SCHEMA, Section.DATA)] == [lure] * 3
+
+
+@given(st.lists(st.integers(0, 600), max_size=8))
+def test_what_makes_a_replica_is_left_out_of_a_foreign_dump(cuts: list[int]) -> None:
+    """A row, whose line breaks are escaped, cannot look like it."""
+    lines = [
+        "-- MySQL dump 10.13  Distrib 9.7.0",
+        "SET @MYSQLDUMP_TEMP_LOG_BIN = @@SESSION.SQL_LOG_BIN;",
+        "SET @@SESSION.SQL_LOG_BIN= 0;",
+        "SET @@GLOBAL.GTID_PURGED=/*!80000 '+'*/ 'a-b:1-5,\nc-d:1-7';",
+        "INSERT INTO `t` VALUES ('\\nSET @@SESSION.SQL_LOG_BIN= 0;\\nSET @@GLOBAL.GTID_PURGED=1;\\n');",
+        "SET @@SESSION.SQL_LOG_BIN = @MYSQLDUMP_TEMP_LOG_BIN;",
+    ]
+    text, wanted = ("\n".join(each).encode() + b"\n" for each in (lines, [*lines[:2], *lines[4:]]))
+    assert _changed(ForeignText(None), _pieces(text, cuts)) == wanted
 
 
 def _sql_string(text: str) -> str:

@@ -11,14 +11,18 @@ import re
 from vya_backupd.engines.mysql_events import EventSilencer
 from vya_backupd.model.backup import Section
 
-_PURGED = re.compile(rb"^SET @@GLOBAL\.GTID_PURGED=[^;]*;\n", re.MULTILINE)
+_PURGED = re.compile(rb"\nSET @@(?:GLOBAL\.GTID_PURGED=[^;]*|SESSION\.SQL_LOG_BIN ?= ?0);(?=\n|\Z)")
+"""What a dump says that is to make a replica. Without the first the second would keep all of it from the replicas."""
 _OPENERS = ((b"\nDELIMITER ;;", b"\nDELIMITER ;\n"), (b"\nSET @@GLOBAL.GTID_PURGED", b";\n"))
 _HELD = 16 << 20
 """Bytes of an unfinished line or statement that are held back before it passes as it is."""
 
 
 class ForeignText:
-    """The stream, piece by piece: without GTID_PURGED, which belongs to a server, and with silent events if wanted."""
+    """The stream, piece by piece: without GTID_PURGED, which belongs to a server, and with silent events if wanted.
+
+    What is restored goes into the binary log, unless whoever restores has it otherwise.
+    """
 
     def __init__(self, silencer: EventSilencer | None) -> None:
         self._silencer = silencer
