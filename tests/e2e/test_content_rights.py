@@ -10,7 +10,7 @@ from vya_backupd.testing.product import Product, instance
 from vya_backupd.testing.servers import PrivateServer
 
 PASSWORD = "weak but long 1A"
-CONFIG = {"backup": {"parallel_per_database": 2, "parallel_piece_size": 1 << 16}}
+CONFIG: dict[str, dict[str, Any]] = {"backup": {"parallel_per_database": 2, "parallel_piece_size": 1 << 16}}
 
 MYSQL = """
     CREATE TABLE things (id INT PRIMARY KEY, what VARCHAR(9));
@@ -155,7 +155,8 @@ def test_each_right_of_postgresql(postgresql: PrivateServer, fresh_name: str, tm
     server.create_database(fresh_name)
     server.sql(POSTGRESQL, fresh_name)
     entries = lacking(server, fresh_name, list(POSTGRESQL_RIGHTS))
-    with Product(tmp_path, entries, servers=[server], config=CONFIG) as product:
+    config = {"backup": CONFIG["backup"] | {"include_globals": False}}
+    with Product(tmp_path, entries, servers=[server], config=config) as product:
         done = steps(product.ctl("backup", "--output", "json").json)
         for right, sql in POSTGRESQL_RIGHTS.items():
             error = done[(right, fresh_name)]["error"]
