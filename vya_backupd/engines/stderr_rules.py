@@ -14,9 +14,7 @@ from vya_backupd.engines.stderr import (
     rule,
 )
 
-_STANDBY = (
-    " A standby does so, too, when a dump holds up its changes: set hot_standby_feedback or max_standby_streaming_delay there."
-)
+_STANDBY = " A standby does so, too, when a dump holds up its changes: set hot_standby_feedback or max_standby_streaming_delay there."
 """Between two statements of a dump, a standby's reason often does not get through to the tool."""
 
 POSTGRESQL_RULES = (
@@ -48,13 +46,25 @@ POSTGRESQL_RULES = (
     rule(
         r"ERROR: +role \".*\" does not exist",
         "restore_failed",
-        "Restore the users of the backed-up server first (restore --globals), or create that role.",
+        "Restore the users of the backed-up server first (restore --globals), create that role, or do without:"
+        " --no-owner, --no-privileges.",
+    ),
+    rule(
+        r"extension \".*\" is not available|could not open extension control file",
+        "restore_failed",
+        "Install the extension's package on the server, or leave it out with --skip-extension NAME.",
+    ),
+    rule(
+        r"invalid command \\(?:un)?restrict",
+        "restore_failed",
+        "This psql is older than the pg_dump that wrote the dump: install the newest minor release of its package.",
     ),
     rule(
         r"directory \".*\" (does not exist|already in use as a tablespace)|could not set permissions on directory"
         r"|tablespace \".*\" does not exist|invalid value for parameter \"default_tablespace\"",
         "restore_failed",
-        "Make the tablespace's folder on the server, owned by its account, or create the tablespace elsewhere by hand.",
+        "Make the tablespace's folder on the server, owned by its account, create the tablespace elsewhere by hand, or do"
+        " without: --no-tablespaces.",
     ),
     rule(r"database \".*\" does not exist", "unknown_database", "It may have been dropped or renamed meanwhile."),
     rule(
@@ -162,6 +172,11 @@ MYSQL_RULES = (
         _numbers(1153, 2020, words="max_allowed_packet"),
         "server_error",
         "A value is larger than the server's max_allowed_packet: raise it there.",
+    ),
+    rule(
+        r"SET_USER_ID|SET_ANY_DEFINER|ALLOW_NONEXISTENT_DEFINER|\bSET USER privilege",
+        "insufficient_privilege",
+        "What runs in the name of others takes a right of its own: grant it, or --definer strip makes it the restorer's.",
     ),
     rule(
         _numbers(1044, 1142, 1143, 1227, 1370, 1419, 1611, words="insufficient privileges|access denied"),
