@@ -142,6 +142,26 @@ async def test_the_silent_give_way_and_requests_under_way_do_not(control: Contro
     writer.close()
 
 
+async def test_a_crowd_loses_its_own_connections(public: Public) -> None:
+    """Ten places: one of somebody who came first and is slow, nine and many more of another address."""
+
+    async def of(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        pair = await asyncio.open_connection("127.0.0.1", public.port, local_addr=(address, 0))
+        pair[1].write(b"GET /health/live HTTP/1.1\r\nHost: x\r\n")
+        return pair
+
+    reader, writer = await of("127.0.0.3")
+    crowd = [await of("127.0.0.2") for _ in range(40)]
+    ends = [asyncio.create_task(end.read(1)) for end, _ in crowd]
+    await soon(lambda: sum(end.done() for end in ends) == 31)
+    writer.write(b"Connection: close\r\n\r\n")
+    async with asyncio.timeout(PATIENCE):
+        assert b"alive" in await reader.read()
+    for _, each in [*crowd, (reader, writer)]:
+        each.close()
+    await asyncio.gather(*ends, return_exceptions=True)
+
+
 async def test_metrics_are_made_once_for_all_who_ask_at_the_same_time(
     public: Public, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,8 +1,8 @@
 """The door of a site: takes connections, never too many, and never lets a crowd outside keep others from being served.
 
-When all places are taken, the connection that has waited for longest without being asked anything gives way to the new
-one: whoever opens connections and says nothing loses them, and whoever asks at once is answered, also in a flood. A
-request under way is never given up for another one.
+When all places are taken, a connection without a request gives way to the new one: the oldest of the user, or the
+address, that has most of them. So whoever opens connections and says nothing loses his own, and whoever asks at once is
+answered, also in a flood. A request under way is never given up for another one.
 
 One connection is taken at a time, between everything else that the event loop has to do.
 """
@@ -14,12 +14,15 @@ import errno
 import logging
 import socket
 import time
+from collections import Counter
 
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 from aiohttp.web_protocol import RequestHandler
+
+from vya_backupd.api.access import peer_of
 
 _log = structlog.get_logger("vya.api")
 
@@ -72,6 +75,7 @@ class Door:
         self._socket = sock
         self._most = most
         self._occupied: set[RequestHandler] = set()
+        self._origins: dict[asyncio.BaseProtocol, str | int] = {}
         self._crowded, self._exhausted = Seldom("api.crowded"), Seldom("api.out_of_descriptors")
         app.middlewares.insert(0, self._occupying())
 
@@ -89,32 +93,42 @@ class Door:
             except OSError as error:
                 await self._after(error, server)
                 continue
-            if len(present(server)) >= self._most and not self._let_go(server):
+            origin = _origin(peer)
+            if not self._has_room(server):
                 peer.close()
                 await asyncio.sleep(0)
                 continue
             try:
-                await loop.connect_accepted_socket(server, peer)
+                _, connection = await loop.connect_accepted_socket(server, peer)
             except OSError:
                 peer.close()  # it has gone already
+            else:
+                self._origins[connection] = origin
+
+    def _has_room(self, server: web.Server) -> bool:
+        """Whether there is a place for one more, if need be one that somebody has to leave."""
+        here = present(server)
+        self._origins = {each: self._origins.get(each, "") for each in here}
+        return len(here) < self._most or self._let_go(here)
 
     async def _after(self, error: OSError, server: web.Server) -> None:
         """Whoever aborts his own connection is no trouble. When there are no descriptors left, there may be soon."""
         if error.errno in _EXHAUSTED:
             self._exhausted.tell(error=error.strerror)
-            self._let_go(server)
+            self._let_go(present(server))
         await asyncio.sleep(_PAUSE_SECONDS)
 
-    def _let_go(self, server: web.Server) -> bool:
-        """End the connection that has been without a request for longest; False where all have one."""
-        for connection in present(server):
-            if connection not in self._occupied and connection.transport is not None:
-                # Not closed: it would wait for a peer that reads nothing.
-                connection.transport.abort()
-                self._crowded.tell(most=self._most)
-                return True
+    def _let_go(self, here: list[RequestHandler]) -> bool:
+        """End the oldest silent connection of whoever has most connections; False where all have a request."""
         self._crowded.tell(most=self._most)
-        return False
+        silent = [each for each in here if each not in self._occupied]
+        if not silent:
+            return False
+        crowd = Counter(self._origins.get(each, "") for each in here)
+        chosen = max(silent, key=lambda each: crowd[self._origins.get(each, "")]).transport
+        if chosen is not None:
+            chosen.abort()  # not closed: it would wait for a peer that reads nothing
+        return chosen is not None
 
     def _occupying(self) -> Middleware:
         @web.middleware
@@ -127,6 +141,16 @@ class Door:
                 self._occupied.discard(connection)
 
         return occupying
+
+
+def _origin(peer: socket.socket) -> str | int:
+    """Who is at the other end: a user of this machine, or an address."""
+    try:
+        if peer.family == socket.AF_UNIX:
+            return peer_of(peer).uid
+        return str(peer.getpeername()[0])
+    except OSError:
+        return ""
 
 
 def present(server: web.Server) -> list[RequestHandler]:
