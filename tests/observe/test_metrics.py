@@ -88,6 +88,18 @@ def test_restores_verifications_and_early_failures() -> None:
     assert value(metrics, "vya_backup_last_status", **PLACE) == 0
 
 
+def test_a_failure_that_is_about_no_instance_counts() -> None:
+    metrics = Metrics("2.0.0")
+    cut_short = {"kind": "prune", "state": "interrupted", "instances": {}, "error_code": "interrupted"}
+    metrics.observe(Event("operation.finished", NOON, "o1", data=cut_short))
+    nowhere = {"database_type": "none", "database_id": "none"}
+    assert value(metrics, "vya_backup_errors_total", **nowhere, error_type="interrupted") == 1
+    metrics.observe(
+        Event("operation.finished", NOON, "o2", data={"kind": "prune", "state": "succeeded", "instances": {}})
+    )
+    assert value(metrics, "vya_backup_errors_total", **nowhere, error_type="interrupted") == 1
+
+
 def test_a_dry_run_counts_nothing() -> None:
     metrics = Metrics("2.0.0")
     event = finished()

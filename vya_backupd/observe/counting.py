@@ -23,6 +23,8 @@ SIZE = "vya_backup_size_bytes_summary"
 EXPIRED = "vya_backups_expired"
 NOTIFICATIONS = "vya_notifications"
 
+NOWHERE = {"database_type": "none", "database_id": "none"}
+"""Where an operation failed that had come to no instance yet, or is about none."""
 BUCKETS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 57600.0)
 """Upper bounds in seconds of the duration histograms: from a small database to a night."""
 
@@ -45,6 +47,8 @@ def counts_of(event: Event) -> Iterator[Count]:
     if event.name != "operation.finished" or event.data.get("dry_run"):
         return
     kind = str(event.data.get("kind", ""))
+    if not event.data.get("instances") and event.data.get("error_code"):
+        yield Count(ERRORS, {**NOWHERE, "error_type": str(event.data["error_code"])})
     for instance, facts in event.data.get("instances", {}).items():
         labels = {"database_type": str(facts.get("engine", "unknown")), "database_id": str(instance)}
         yield from _of_instance(kind, labels, facts)
