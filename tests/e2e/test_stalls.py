@@ -27,6 +27,11 @@ def is_live(product: Product) -> bool:
             return False
 
 
+def longest_stall(product: Product) -> float:
+    """By what the daemon has said; 0 when it said nothing."""
+    return max((float(each["seconds"]) for each in product.events("daemon.stalled")), default=0.0)
+
+
 def test_a_stopped_process_and_a_held_loop_fail_the_probe_and_are_events_afterwards(
     any_postgresql: PrivateServer, tmp_path: Path, fresh_name: str
 ) -> None:
@@ -49,11 +54,10 @@ def test_a_stopped_process_and_a_held_loop_fail_the_probe_and_are_events_afterwa
             stopped.signal(signal.SIGCONT)
             faults.write_text("")
             for product in (held, stopped):
-                (stall,) = until(lambda product=product: product.events("daemon.stalled"))  # type: ignore[misc]
-                assert float(stall["seconds"]) > LATE_SECONDS
-                assert is_live(product)
+                until(lambda product=product: longest_stall(product) > LATE_SECONDS)  # type: ignore[misc]
+                until(lambda product=product: is_live(product))  # type: ignore[misc]
                 told = product.ok("audit", "show", "--kind", "daemon.stalled")["audit"]
-                assert [each["event"] for each in told] == ["daemon.stalled"]
+                assert any(each["facts"]["seconds"] > LATE_SECONDS for each in told)
             assert Control(held).finished(operation)["operation"]["state"] == "succeeded"
     finally:
         any_postgresql.drop_database(fresh_name)

@@ -69,7 +69,7 @@ def test_half_a_minute(server_pool: ServerPool, tmp_path: Path) -> None:
     text, is_well = report(records)
     assert is_well, text
     kinds = Counter(record["type"] for record in records)
-    assert kinds["sample"] > 10
-    assert kinds["cause"] > 1
+    assert kinds["sample"] > 3
+    assert kinds["cause"] > 0
     compared = {record["what"].split()[0] for record in records if record.get("compared")}
     assert len(compared) == len(servers), "each server's backup was restored and compared"
