@@ -61,6 +61,13 @@ def open_to_append(path: Path, mode: int) -> int:
     return descriptor
 
 
+def anybodys(file: Path) -> bool:
+    """Whether everybody may change this file, or put another in its place: a program that is so is not run. OSError."""
+    folder = file.resolve().parent.stat().st_mode
+    exchangeable = folder & stat.S_IWOTH and not folder & stat.S_ISVTX
+    return bool(file.stat().st_mode & stat.S_IWOTH or exchangeable)
+
+
 def _owner(path: Path) -> int:
     """Of the name itself, be it a link; us where there is none."""
     try:

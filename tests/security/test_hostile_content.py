@@ -25,25 +25,18 @@ from vya_backupd.testing.servers import PrivateServer
 DATABASE = 'é\x1b]0;x\x07"\'`\n<b>{l="1"}\u202e\\!$(id)\u0085'
 MARKER = "vya_pwned"
 NAMES = [
-    "--all",
+    "--all;--",
     "../../etc/passwd",
-    ";--",
-    'a"b""c',
-    "a`b``c",
-    "a'b''c",
-    "a\\'b\\\\",
+    "a\"b\"\"c`d``e'f''g\\'h\\\\",
     "two\nlines",
     "\r\n\\! touch " + MARKER,
     "$(touch " + MARKER + ")",
     "\\.",
-    "x */ y /* z",
-    "/*!50000 DROP TABLE t */",
+    "x */ y /*!50000 DROP TABLE t */ /* z",
     "-- Dump completed",
     "Name: x; Type: TABLE; Schema: -",
-    "\u202ertl\u2066",
-    "日本語" * 6 + "xyz",
-    "%s{database}{{",
-    "\x1b[31mred\x1b[0m\x07",
+    "\u202e" + "日本語" * 6 + "\u2066",
+    "%s{database}{{\x1b[31mred\x1b[0m\x07",
 ]
 TEXTS = [
     "\n--\n-- PostgreSQL database dump complete\n--\n\n\\! touch " + MARKER + "\n",

@@ -22,11 +22,13 @@ from tests.waiting import until
 from vya_backupd.api.listen import bind_unix
 from vya_backupd.config.private_file import create_private, read_private, replace_private
 from vya_backupd.daemon.lock import StateLock
-from vya_backupd.errors import ConfigError, StorageError, VyaError
+from vya_backupd.engines.tools import ToolRole
+from vya_backupd.errors import ConfigError, StorageError, ToolError, VyaError
 from vya_backupd.observe.audit_chain import Head
 from vya_backupd.observe.audit_file import AuditFile
 from vya_backupd.observe.log import LogSettings, configure_logging
 from vya_backupd.ownership import open_to_append
+from vya_backupd.process import ToolFinder, ToolSearch
 from vya_backupd.process.spawn import Spawner
 from vya_backupd.storage.local import LocalStore
 from vya_backupd.storage.partials import TempFolder
@@ -294,3 +296,19 @@ def test_a_socket_of_somebody_who_answers_is_left_to_him(tmp_path: Path) -> None
         other.listen()
         with pytest.raises(ConfigError, match="another program answers"), contextlib.closing(bind_unix(path)):
             pass
+
+
+@pytest.mark.parametrize(("program", "folder"), [(0o757, 0o755), (0o755, 0o757)])
+async def test_a_program_that_everybody_may_change_is_not_run(tmp_path: Path, program: int, folder: int) -> None:
+    place = tmp_path / "bin"
+    place.mkdir()
+    path = place / "psql"
+    path.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\necho 'psql (PostgreSQL) 99.1'\n")
+    path.chmod(program)
+    place.chmod(folder)
+    spawner = Spawner(tmp_path / "run")
+    found = await ToolFinder(spawner, ToolSearch(folders=(place,))).installed_tools()
+    assert path not in {tool.path for tool in found}
+    with pytest.raises(ToolError, match="changed by everybody"):
+        await ToolFinder(spawner, ToolSearch(programs={path: ToolRole.CLIENT})).installed_tools()
+    assert not (tmp_path / "ran").exists()

@@ -12,6 +12,7 @@ from pathlib import Path
 from vya_backupd.engines.tools import PROGRAMS, Tool, ToolRole, parse_version
 from vya_backupd.errors import ToolError
 from vya_backupd.model.command import Command
+from vya_backupd.ownership import anybodys
 from vya_backupd.process.spawn import Spawner
 
 _PATTERNS = ("usr/lib/postgresql/*/bin", "usr/pgsql-*/bin", "usr/local/pgsql/bin", "opt/mysql/*/bin")
@@ -46,6 +47,8 @@ class ToolFinder:
         for path in self._search.programs:
             if not os.access(path, os.X_OK):
                 raise _bad_program(path, "does not exist or cannot be executed")
+            if anybodys(path):
+                raise _bad_program(path, "can be changed by everybody")
         candidates = dict(self._candidates())
         limit = asyncio.Semaphore(4)
 
@@ -67,6 +70,8 @@ class ToolFinder:
                 path = folder / name
                 real = path.resolve()
                 if real.name == _WRAPPER or real in seen or not os.access(real, os.X_OK) or not real.is_file():
+                    continue
+                if anybodys(real):
                     continue
                 seen.add(real)
                 # A link to a program of another name (mysqldump -> mariadb-dump) stands for that program.
