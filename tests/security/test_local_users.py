@@ -35,8 +35,9 @@ from vya_backupd.storage.partials import TempFolder
 from vya_backupd.testing.product import Product
 
 STRANGER = 65534
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="a second user is needed: run as root")
-pytestmark = pytest.mark.root
+needs_root = pytest.mark.skipif(
+    os.geteuid() != 0, reason="a second user, or a look into the daemon, is needed: run as root"
+)
 
 
 @pytest.fixture
@@ -250,6 +251,7 @@ def test_nobody_of_the_same_user_looks_into_the_daemon(tmp_path: Path) -> None:
         assert {line.split()[1] for line in seen.splitlines()} == {expected}, seen
 
 
+@needs_root
 def test_secrets_leave_the_environment_and_serve_a_reload(tmp_path: Path) -> None:
     """Also what the kernel keeps of it, and what a second reading finds."""
     secrets = {"SMTP_SECRET": "planted-smtp-secret", "VYA_NOTIFICATIONS__EMAIL__USERNAME": "planted-user"}
