@@ -130,7 +130,7 @@ class Database:
             raise AssertionError  # pragma: no cover - the count does not end
 
     async def prove_writable(self) -> None:
-        """Write a row and roll it back. StorageError when that cannot be done, or would be done where nobody reads."""
+        """Write a row as it is. StorageError when that cannot be done, or would be done where nobody reads."""
         if self._watch is not None:
             await asyncio.to_thread(self._watch.recognise)
         async with self._turn:
@@ -139,10 +139,8 @@ class Database:
                 if isinstance(engine, ThreadedSqlite):
                     await engine.try_to_write(_TRIAL)
                     return
-                async with engine.connect() as connection:
-                    await connection.begin()
+                async with engine.connect() as connection, connection.begin():
                     await connection.execute(_TRIAL)
-                    await connection.rollback()
 
     async def _write_once(self, work: Callable[[AsyncConnection], Awaitable[_T]], committed: Callable[[], None]) -> _T:
         with telling(self.name):

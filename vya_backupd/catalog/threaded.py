@@ -112,13 +112,11 @@ class ThreadedSqlite:
         return await to_its_end(self._writer, transaction, committed)
 
     async def try_to_write(self, statement: sa.TextClause) -> None:
-        """Run a statement and take it back."""
+        """Run a statement that changes nothing, to the disk: what is taken back again has never met a full one."""
 
         def attempt() -> None:
-            with self._writing.connect() as connection:
-                connection.begin()
+            with self._writing.connect() as connection, connection.begin():
                 connection.execute(statement)
-                connection.rollback()
 
         await to_its_end(self._writer, attempt)
 
