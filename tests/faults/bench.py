@@ -94,7 +94,6 @@ def repeated(bench: Bench, work: Work) -> None:
     """
     work.prepare(bench, Random(1))
     bench.arm("")
-    bench.revive()
     run = Run(bench, work)
     run.until_over()
     if run.operation is not None:
