@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,6 +18,7 @@ from tests.faults.injection import Injection, Moment
 from tests.faults.invariants import INVARIANTS, RARE, broken
 from tests.faults.rig import Bench, opened
 from tests.faults.works import WORKS, Run, Work
+from vya_backupd.errors import VyaError
 from vya_backupd.testing.servers import PrivateServer
 
 _RARELY = 12
@@ -115,7 +117,7 @@ def run_fault(bench: Bench, fault: Fault) -> Result:
         if not found:
             work.tidy(bench)
             found = broken(bench, _afterwards(bench, fault, work))
-    except (AssertionError, OSError, RuntimeError, ValueError) as error:
+    except (AssertionError, VyaError, OSError, RuntimeError, ValueError, HTTPException) as error:
         found = {"run": f"{type(error).__name__}: {error}"[:2000]}
     return Result(fault, hit, state, found, time.monotonic() - began)
 

@@ -13,6 +13,7 @@ import os
 import subprocess
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,7 @@ def broken(bench: Bench, asked: dict[str, Callable[[Bench], None]] | None = None
     for name, ask in (INVARIANTS if asked is None else asked).items():
         try:
             ask(bench)
-        except (AssertionError, VyaError, OSError, RuntimeError, ValueError, KeyError) as error:
+        except (AssertionError, VyaError, OSError, RuntimeError, ValueError, KeyError, HTTPException) as error:
             found[name] = f"{type(error).__name__}: {error}"[:2000]
     return found
 
