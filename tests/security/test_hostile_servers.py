@@ -18,7 +18,7 @@ from vya_backupd.engines import conninfo
 from vya_backupd.errors import VyaError
 from vya_backupd.model.instance import EngineKind, Instance, Tls, TlsMode
 from vya_backupd.model.secret import Secret
-from vya_backupd.probe import Probe
+from vya_backupd.probe import Probe, bounded
 from vya_backupd.testing.servers import PrivateServer
 
 SECRET = "the content of a file of this machine"
@@ -38,7 +38,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def bounded() -> Iterator[None]:
+def little_memory() -> Iterator[None]:
     """The process may take half a gigabyte of address space beyond what it has."""
     before = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     old = resource.getrlimit(resource.RLIMIT_AS)
@@ -124,7 +124,7 @@ def switch_to_clear(wire: Wire) -> None:
 TALKS["mysql asks for a password in clear"] = (MY, switch_to_clear)
 
 
-@pytest.mark.usefixtures("bounded")
+@pytest.mark.usefixtures("little_memory")
 @pytest.mark.parametrize("name", TALKS)
 async def test_a_hostile_server_is_an_error_with_a_code(name: str) -> None:
     kind, talk = TALKS[name]
@@ -136,6 +136,38 @@ async def test_a_hostile_server_is_an_error_with_a_code(name: str) -> None:
         assert shown.harmless(told.value.message).isprintable() or "\n" in told.value.message
         assert len(told.value.message) < 4000
         assert b"pass word" not in server.heard
+
+
+def rows_without_end(wire: Wire) -> None:
+    """PostgreSQL: one column, and never the last row."""
+    wire.message(b"T", struct.pack(">H", 1) + b"c\0" + struct.pack(">IHIhih", 0, 0, 25, -1, -1, 0))
+    row = b"D" + struct.pack(">IHI", 4 + 2 + 4 + 50_000, 1, 50_000) + b"x" * 50_000
+    while True:
+        wire.send(row * 20)
+
+
+def packets_without_end(wire: Wire) -> None:
+    """The same of MySQL."""
+    wire.packet(b"\x01", 1)
+    column = b"\x03def\0\0\0\x01c\0\x0c" + struct.pack("<HIBHB", 45, 1000, 253, 0, 0) + b"\0\0"
+    wire.packet(column, 2)
+    wire.packet(b"\xfe\0\0\x02\0", 3)
+    number = 4
+    row = b"\xfd" + (50_000).to_bytes(3, "little") + b"x" * 50_000
+    while True:
+        wire.packet(row, number)
+        number += 1
+
+
+@pytest.mark.parametrize(("kind", "flood"), [(PG, rows_without_end), (MY, packets_without_end)])
+async def test_an_answer_without_an_end_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch, kind: EngineKind, flood: Callable[[Wire], None]
+) -> None:
+    monkeypatch.setattr(bounded, "LARGEST", 96 << 20)
+    before = bounded._resident()
+    with FakeServer(after_greeting(kind, flood)) as server, pytest.raises(VyaError, match="larger than 96 MiB"):
+        await Probe().fetch(instance(kind, server.port), "SELECT 1")
+    assert bounded._resident() - before < 768 << 20
 
 
 def ask_for_a_file(path: Path, plugin: bytes) -> Talk:

@@ -21,6 +21,7 @@ from vya_backupd.engines import conninfo
 from vya_backupd.errors import ServerError
 from vya_backupd.model.instance import EngineKind, Instance, TlsMode
 from vya_backupd.probe import pulse
+from vya_backupd.probe.bounded import bounded, cut_postgresql
 from vya_backupd.probe.cancelling import cancellable
 from vya_backupd.probe.failures import translated
 
@@ -55,8 +56,12 @@ class Session:
         return await self._execute(statement, None)
 
     async def _execute(self, sql: str, values: dict[str, Any] | None) -> list[Row]:
-        work = cancellable(self._executed(sql, values), lambda _: None)
+        work = bounded(cancellable(self._executed(sql, values), lambda _: None), self._cut)
         return await pulse.answer(work, lambda: self._is_worked_on(self._number()), self._patience)
+
+    def _cut(self) -> None:
+        connection = self._connection
+        cut_postgresql(connection) if hasattr(connection, "pgconn") else connection.close()
 
     def _number(self) -> int:
         """The session's number on its server."""
