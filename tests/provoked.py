@@ -2,8 +2,8 @@
 
 A pytest plugin. It hears how every test ended, on whichever worker, and at the end of a run of the whole suite it looks
 for the tests that the table names: one that did not run, was only skipped, or failed, fails the session. A run of a
-part of the suite proves nothing about the table and is not judged. Where servers are missing and nobody demanded them
-(``VYA_REQUIRE_SERVERS=1``), what could not be provoked is told loudly instead.
+part of the suite proves nothing about the table and is not judged. Without ``VYA_REQUIRE_SERVERS=1``, and to somebody
+who is not root and cannot fill disks or become others, what was skipped is told loudly instead.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-
-from vya_backupd.testing.discover import missing_servers
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "faults.md"
@@ -78,8 +76,8 @@ class Provoked:
         if not self._judges or session.exitstatus not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:
             return
         self._said = unproven(table(PAGE.read_text()), self._ended)
-        is_owed = not missing_servers() or os.environ.get("VYA_REQUIRE_SERVERS") == "1"
-        if self._said and is_owed:
+        is_able = os.environ.get("VYA_REQUIRE_SERVERS") == "1" and os.geteuid() == 0
+        if any(is_able or not each.endswith(" was skipped") for each in self._said):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
