@@ -66,7 +66,6 @@ CODES: dict[str, str] = {
     "credentials_key": "The key does not decrypt the credentials.",
     "storage_layout": "Backup and temporary folder cannot work together.",
     "folder_open": "Other users can put things into a folder of ours.",
-    "folder_open": "Other users can put things into a folder of ours.",
     "socket_in_use": "The control socket is taken, or is not a socket.",
     "port_in_use": "The TCP port of the health site is taken.",
     # server
