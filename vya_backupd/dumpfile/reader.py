@@ -167,12 +167,19 @@ class Walk:
 
 
 def read_header(read_at: ReadAt, offset: int) -> bytes:
-    """The bytes of the header at ``offset``; what is there, where it is none (``Walk.accept`` will say so)."""
+    """The bytes of the header at ``offset``; what is there, where it is none (``Walk.accept`` will say so).
+
+    Raises:
+        IntegrityError: ``incomplete_file``: the file ends inside it.
+    """
     first = read_at(offset, SMALLEST_HEADER)
     size = header_size(first)
     if size is None or size <= len(first):
         return first
-    return first + read_at(offset + len(first), size - len(first))
+    header = first + read_at(offset + len(first), size - len(first))
+    if len(header) < size:
+        raise damaged(f"byte {offset}", "the file ends inside a label", "incomplete_file")
+    return header
 
 
 def members(read_at: ReadAt, size: int, walk: Walk | None = None) -> Iterator[Member]:
