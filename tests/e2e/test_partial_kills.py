@@ -147,7 +147,7 @@ def test_the_daemon_dies_at_the_end(table: Table, point: str) -> None:
         assert table.count() == _OLD
     assert table.count() in (_NEW, _OLD)
     table.product.start()
-    if "swap" in point:
+    if "swap" in point and point != "restore.swap_begun":  # where no step was taken, nobody is needed
         until(table.troubles, otherwise="the status does not tell")
         table.go_back()
         for each in table.spare():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.engines.rig import Rig
-from vya_backupd.engines.mysql_swap import swap
+from vya_backupd.engines.mysql_swap import DatabaseContent, StoredObject, exchange_tables, swap
 from vya_backupd.engines.postgresql import PostgreSQL
 from vya_backupd.engines.swap import SwapPlan, SwapStep
 from vya_backupd.errors import TargetError
@@ -129,3 +129,14 @@ async def test_postgresql_s_swap_stops_at_connected_sessions_unless_told(postgre
             await carry_out(rig, plan.steps)
         assert raised.value.code == "target_in_use"
     await rig.drop(fresh_name, restored)
+
+
+def test_an_exchange_of_tables_is_marked_from_its_first_step_to_its_last() -> None:
+    """Also where nothing gives way: a table would be in its place, and its triggers not yet."""
+    trigger = StoredObject("TRIGGER", "tr", "CREATE TRIGGER tr BEFORE INSERT ON t FOR EACH ROW SET @a = 1", ())
+    here = DatabaseContent("db", (), (), "utf8mb4", "utf8mb4_bin")
+    beside = DatabaseContent("db_new", ("t",), (trigger,), "utf8mb4", "utf8mb4_bin")
+    plan = exchange_tables(here, beside, "db_old", {"t": "t"})
+    assert plan.steps[0].what == "create db_old"
+    assert [step.what for step in plan.steps][-2:] == ["exchange tables", "create trigger tr"]
+    assert plan.cleanup[-1] == "DROP DATABASE IF EXISTS `db_old`"

@@ -104,11 +104,8 @@ def exchange_tables(
     moves = [(original.name, table, aside, table) for table in original.tables]
     moves += [(restored.name, table, original.name, names[table]) for table in restored.tables]
     steps = [
-        *(
-            [SwapStep(f"create {aside}", f"CREATE DATABASE {quote(aside)} {_charset(original)}")]
-            if original.tables
-            else []
-        ),
+        # Also where nothing gives way: while it is there, everybody sees that the exchange is not over.
+        SwapStep(f"create {aside}", f"CREATE DATABASE {quote(aside)} {_charset(original)}"),
         *(_drop(original.name, trigger) for trigger in reversed(original.of("TRIGGER"))),
         *(_drop(restored.name, trigger) for trigger in restored.of("TRIGGER")),
         SwapStep("exchange tables", _renamed(moves), _renamed([move[2:] + move[:2] for move in reversed(moves)])),

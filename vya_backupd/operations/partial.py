@@ -29,7 +29,7 @@ from vya_backupd.operations.requests import RestoreRequest
 from vya_backupd.operations.selection import SEQUENCES, Contents, open_contents, resolve, text_of
 from vya_backupd.operations.site import Site
 from vya_backupd.operations.sources import Source, describe_place, in_use
-from vya_backupd.operations.targets import RestorePlan, TablesPlan, Target, look_at, refuse_unsuitable
+from vya_backupd.operations.targets import RestorePlan, TablesPlan, Target, look_at, refuse_long, refuse_unsuitable
 from vya_backupd.operations.work import Work
 from vya_backupd.pipeline.files import open_source
 from vya_backupd.pipeline.pieces import prove
@@ -46,6 +46,8 @@ async def plan_tables(
     refuse_strange(request, instance.kind)
     target = await look_at(site, instance, database)
     refuse_unsuitable(source, target, is_globals=False)
+    for part in (request.target_table or "").split("."):
+        refuse_long(part, instance.kind)
     if request.data_only and not target.exists:
         raise NotFoundError(
             f"there is no database {database!r} on {instance.id} to put rows into",

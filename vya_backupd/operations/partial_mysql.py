@@ -242,7 +242,7 @@ async def choose(
             hint = (
                 "Drop those foreign keys first and make them again after, or restore beside with --target-table NAME."
             )
-            raise _refused(target, f"{', '.join(taken)} cannot be replaced: foreign keys of {named} point there", hint)
+            raise _refused(target, f"foreign keys of {named} point to {', '.join(taken)}", hint)
     return places, taken, frozenset(there)
 
 

@@ -185,7 +185,7 @@ class PostgresqlTables:
                 hint = (
                     "Drop what depends on it first and make it again after, or restore beside with --target-table NAME."
                 )
-                raise self._refused(f"{', '.join(taken)} cannot be replaced: {named} would be lost", hint)
+                raise self._refused(f"{named} would be lost with {', '.join(taken)}", hint)
 
     def script(self, choice: Choice, operation: str) -> Script:
         """The whole session's text."""

@@ -136,6 +136,8 @@ class RestoreRequest(_Request):
             raise UsageError(f"the daemon needs an absolute path, not {request.file!r}")
         if request.target_database == GLOBALS_NAME:
             raise UsageError(f"{GLOBALS_NAME!r} stands for users and grants: choose another target database")
+        if "" in (request.target_instance, request.target_database, request.target_table):
+            raise UsageError("a target has an empty name", hint="Leave the option out where the default is meant.")
         if request.sessions is not None and not 1 <= request.sessions <= 64:
             raise UsageError(f"sessions must be between 1 and 64, not {request.sessions}")
         if request.skip_binlog and (request.overwrite or request.tables is not None):

@@ -160,5 +160,19 @@ def refuse_unsuitable(source: Source, target: Target, *, is_globals: bool) -> No
         )
     if source.stored is None and instance.kind is EngineKind.POSTGRESQL:
         postgresql_guard.refuse_unguarded(target.tools.client)
+    if not is_globals:
+        refuse_long(target.database, instance.kind)
     if not is_globals and target.database in SYSTEM_DATABASES[instance.kind]:
         raise UsageError(f"{target.database!r} is a system database of {instance.kind}: choose another target")
+
+
+def refuse_long(name: str, kind: EngineKind) -> None:
+    """A name that a server would shorten, or refuse when much is done already. Raises UsageError."""
+    if kind is EngineKind.POSTGRESQL:
+        size, most, what = len(name.encode("utf-8", "surrogateescape")), 63, "bytes"
+    else:
+        size, most, what = len(name), 64, "characters"
+    if size > most:
+        raise UsageError(
+            f"{name!r} has {size} {what}: {kind.value} takes names of {most}", hint="Choose a shorter one."
+        )
