@@ -48,6 +48,9 @@ def _options() -> argparse.Namespace:
         "--corpus", choices=_CORPORA, default="hard", help="what the database holds (default: %(default)s)"
     )
     parser.add_argument("--tables", type=int, default=10_000, help="of the part many (default: %(default)s)")
+    parser.add_argument(
+        "--no-peers", action="store_true", help="of backups, only the bare tool beside: in a fifth of the time"
+    )
     parser.add_argument("--write", action="store_true", help=f"put the tables into {_PAGE.name}")
     return parser.parse_args()
 
@@ -80,6 +83,7 @@ class Suite:
         self._rounds: int = options.rounds
         self._parts: list[str] = options.parts or list(_PARTS)
         self._gigabytes: float = options.size / 1000
+        self._peers = not options.no_peers
         self._corpus: str = options.corpus
 
     async def run(self) -> list[str]:
@@ -100,7 +104,9 @@ class Suite:
         label = server.spec.label
         with Product(self._root / label / "product", [instance(server, label)], servers=[server]) as product:
             if "backup" in self._parts:
-                series = await backing_up(bench, product, self._root / label / "single", self._rounds)
+                series = await backing_up(
+                    bench, product, self._root / label / "single", self._rounds, peers=self._peers
+                )
                 yield f"### Backup: {label}\n\n{_compared(series, 'bare', self._gigabytes)}"
             if {"verify", "restore"} & set(self._parts):
                 file = await bench.kept(product)

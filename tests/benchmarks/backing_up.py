@@ -9,7 +9,9 @@ from tests.benchmarks.rigs import Bench
 from vya_backupd.testing.product import Product, instance
 
 
-async def backing_up(bench: Bench, product: Product, folder: Path, rounds: int) -> dict[str, Series]:
+async def backing_up(
+    bench: Bench, product: Product, folder: Path, rounds: int, *, peers: bool = True
+) -> dict[str, Series]:
     """``product`` decides by itself how many sessions read; a second installation in ``folder`` has one stream."""
     entry = instance(bench.server, bench.server.spec.label)
     config = {"backup": {"parallel_per_database": 1}}
@@ -18,7 +20,7 @@ async def backing_up(bench: Bench, product: Product, folder: Path, rounds: int) 
             "bare": bench.bare,
             "backup": bench.daemon(product),
             "backup, one stream": bench.daemon(single),
-            **bench.peers(),
+            **(bench.peers() if peers else {}),
         }
         for name in ("backup", "backup, one stream"):
             await contenders[name]()  # each backup but the first knows what the last one has learned
