@@ -227,7 +227,9 @@ class Bench:
         return sorted(found, key=lambda each: (str(each["taken_at"]), str(each["id"])))
 
     def hold(self, backup: str, *, wanted: bool = True) -> None:
-        """Hold a backup, or release it."""
+        """Hold a backup, or release it: then it may go."""
+        if not wanted and backup in self.notes.get("known", {}):
+            self.notes["known"][backup] = False
         self.control.ask("POST", f"/v1/backups/{backup}/{'hold' if wanted else 'release'}", {"note": "the bench"})
 
 
