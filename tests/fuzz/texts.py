@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Protocol
 
 from tests.engines.scan_samples import Cut, MakeScanner, scan
 from tests.engines.test_scan_mysql import SMALL
@@ -11,9 +12,11 @@ from tests.engines.test_scan_postgresql import FOOTER, HEADER
 from tests.fuzz.target import Target, seeds_of
 from vya_backupd.engines.cut_mysql import table_text
 from vya_backupd.engines.cut_postgresql import Dialect, cut_entries, statements
+from vya_backupd.engines.mysql_definer_text import DefinerText, definers_in, replaced_by, stripped
 from vya_backupd.engines.mysql_events import EventSilencer
 from vya_backupd.engines.mysql_foreign import ForeignText
 from vya_backupd.engines.postgresql_guard import RestrictLines
+from vya_backupd.engines.postgresql_statement_text import StatementText, Unwanted
 from vya_backupd.engines.scan_mysql import MysqlScanner
 from vya_backupd.engines.scan_postgresql import PostgresqlGlobalsScanner, PostgresqlScanner
 from vya_backupd.errors import DumpError
@@ -35,6 +38,14 @@ _MYSQL_WORDS = (
     b"KEY `k` (`a`),\n", b"CONSTRAINT `c` FOREIGN KEY (`a`) REFERENCES `p` (`i`)", b"PRIMARY KEY (", b"UNIQUE KEY `u` (", b"AUTO_INCREMENT",
     b"\0", b"\xff", b"CREATE DEFINER=`r`@`%` EVENT `e` ON SCHEDULE EVERY 1 DAY DO SELECT 1 ;;\n",
 )  # fmt: skip
+
+
+class Stream(Protocol):
+    """What changes a dump's text on its way."""
+
+    def feed(self, text: bytes, /) -> bytes: ...
+
+    def finish(self) -> bytes: ...
 
 
 def _outcome(make: MakeScanner, segment_size: int, text: bytes, sizes: tuple[int, ...]) -> list[Cut] | None:
@@ -91,6 +102,29 @@ def _guarded(data: bytes) -> None:
             missing.append(line)
     assert not kept
     assert all(line.startswith((b"\\restrict ", b"\\unrestrict ")) for line in missing)
+
+
+def _through(stream: Stream, data: bytes, size: int) -> bytes:
+    pieces = [stream.feed(data[at : at + size]) for at in range(0, len(data), size)]
+    return b"".join(pieces) + stream.finish()
+
+
+def _definers(data: bytes) -> None:
+    """However it comes: as it is where they are kept, and without any where they are taken out."""
+    shape, text = data[:1] or b"\0", data[1:]
+    for change in (stripped, replaced_by(("some `one`", "%"))):
+        whole = _through(DefinerText(change), text, 1 << 20)
+        assert _through(DefinerText(change), text, shape[0] + 1) == whole
+    definers_in(text)
+
+
+def _left_out(data: bytes) -> None:
+    """However it comes, the same statements are left out, and nothing is where none is unwanted."""
+    shape, text = data[:1] or b"\0", data[1:]
+    assert _through(StatementText(lambda _: False), text, shape[0] + 1) == text
+    unwanted = Unwanted(owner=True, privileges=True, tablespaces=True, extensions=frozenset({"hstore"}))
+    whole = _through(StatementText(unwanted), text, 1 << 20)
+    assert _through(StatementText(unwanted), text, shape[0] + 1) == whole
 
 
 def _entries(data: bytes) -> None:
@@ -175,6 +209,16 @@ TARGETS = (
         "foreign-postgresql",
         _guarded,
         lambda: seeds_of("postgresql*.sql", "globals*.sql"),
+        _POSTGRESQL_WORDS,
+        examples=150,
+    ),
+    Target(
+        "definers", _definers, _with_shape("mysql*.sql", "mariadb*.sql", small=(SMALL,)), _MYSQL_WORDS, examples=150
+    ),
+    Target(
+        "statements",
+        _left_out,
+        _with_shape("postgresql*.sql", small=_SMALL_POSTGRESQL),
         _POSTGRESQL_WORDS,
         examples=150,
     ),

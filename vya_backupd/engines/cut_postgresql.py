@@ -195,7 +195,7 @@ class Splitter:
     def move(self, text: bytes, by: int) -> None:
         """The text loses so many bytes at its beginning, perhaps those of the statement that has begun."""
         if self.start >= 0:
-            if self._is_routine is None:
+            if self._is_routine is None and by > self.start:
                 self._is_routine = _ROUTINE.match(text, self.start) is not None
             self.start = max(0, self.start - by)
 
