@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import ServerPool, _labels, require_spec
-from tests.e2e.compare_mysql import Pair, assert_same, option_file, running_pair
+from tests.e2e.compare_mysql import Pair, assert_same, client, option_file, running_pair
 from vya_backupd.testing.product import Product, Ran, instance
 from vya_backupd.testing.servers import PrivateServer
 
@@ -102,6 +102,25 @@ def test_rows_that_look_like_use_are_rows(pair: Pair, tmp_path: Path) -> None:
     pair.one.sql("DROP TABLE u", SHOP)
     ran = restore(pair, file, "--target-database", "rows")
     assert ran.code == 0, ran.err
+
+
+def test_the_sandbox_line_troubles_no_other_client(server_pool: ServerPool, tmp_path: Path) -> None:
+    """A backup of MariaDB, fed by hand to MySQL's own client: what both know is restored."""
+    mariadb, mysql = (server_pool.get(require_spec(kind).label) for kind in ("mariadb", "mysql"))
+    name = f"sandboxed {tmp_path.name}"
+    for server in (mariadb, mysql):
+        server.create_database(name)
+    mariadb.sql(
+        "CREATE TABLE t (a int PRIMARY KEY) CHARSET utf8mb4 COLLATE utf8mb4_bin; INSERT INTO t VALUES (7)", name
+    )
+    with Product(tmp_path / "product", [instance(mariadb, "one", database=[name])], servers=[mariadb]) as product:
+        product.ok("backup", "--database", name)
+        text = gzip.decompress(product.files()[0].read_bytes())
+    assert text.startswith(b"/*M!999999\\- enable the sandbox mode */")
+    client(mysql, text, name)
+    assert mysql.sql("SELECT a FROM t", name) == [("7",)]
+    for server in (mariadb, mysql):
+        server.drop_database(name)
 
 
 def test_the_other_vendor_s_backup_is_refused(server_pool: ServerPool, tmp_path: Path) -> None:

@@ -93,6 +93,12 @@ def test_unknown_things_end_with_4(site: Site, options: tuple[str, ...], code: s
     assert (refused.code, _error(refused)["code"]) == (4, code)
 
 
+@pytest.mark.parametrize("name", ["x" * 64, "é" * 32, ""])
+def test_names_that_the_server_would_shorten_are_refused(site: Site, name: str) -> None:
+    refused = site.restore("--instance", "one", "--database", DATABASE, "--latest", "--target-database", name)
+    assert (refused.code, _error(refused)["code"]) == (2, "usage")
+
+
 def test_target_that_is_not_empty_is_refused(site: Site) -> None:
     refused = site.restore("--instance", "one", "--database", DATABASE, "--latest")
     assert (refused.code, _error(refused)["code"]) == (6, "target_not_empty")
