@@ -212,15 +212,13 @@ TARGETS = (
         _POSTGRESQL_WORDS,
         examples=150,
     ),
-    Target(
-        "definers", _definers, _with_shape("mysql*.sql", "mariadb*.sql", small=(SMALL,)), _MYSQL_WORDS, examples=150
-    ),
+    Target("definers", _definers, _with_shape("mysql*.sql", "mariadb*.sql", small=(SMALL,)), _MYSQL_WORDS, examples=50),
     Target(
         "statements",
         _left_out,
         _with_shape("postgresql*.sql", small=_SMALL_POSTGRESQL),
         _POSTGRESQL_WORDS,
-        examples=150,
+        examples=50,
     ),
     Target("foreign-mysql", _fitted, lambda: seeds_of("mysql*.sql", "mariadb*.sql"), _MYSQL_WORDS, examples=150),
 )
