@@ -9,7 +9,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,25 +22,31 @@ from tests.waiting import PATIENCE, until
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkFails(Injection):
-    """From the moment on, the first connection that speaks that way is disturbed, behind ``after`` bytes of it."""
+    """From the moment on, the first connection that speaks that way is disturbed, behind ``after`` bytes of it.
+
+    After ``outage`` seconds the network is well again, also while the work goes on.
+    """
 
     kind: Kind
     way: Way = Way.FROM_SERVER
     after: int = 0
+    outage: float = PATIENCE
 
     @contextmanager
     def around(self, bench: Bench) -> Iterator[Strike]:
         """See ``Injection``."""
         with Proxy(bench.server.host, bench.server.port) as proxy, led_through(bench, proxy.port):
             yield lambda run: self._strike(bench, run, proxy)
-            proxy.heal()
 
     def _strike(self, bench: Bench, run: Run, proxy: Proxy) -> bool:
         proxy.disturb(Disturbance(self.kind, self.way, self.after))
         bench.arm("")
         until(lambda: proxy.hits or run.is_over, PATIENCE, f"{run.work.name} neither speaks nor ends")
-        run.until_over()
-        return proxy.hits > 0
+        with suppress(AssertionError):
+            run.until_over(self.outage)
+        hits = proxy.hits
+        proxy.heal()
+        return hits > 0
 
 
 @contextmanager
@@ -90,9 +96,9 @@ INJECTIONS: list[Injection] = [
     NetworkFails(name="reset a connection", kind=Kind.RESET, works=_WITH_SERVER, weight=0.7),
     NetworkFails(name="cut an answer short", kind=Kind.CLOSE, after=20_000, works=_WITH_SERVER, weight=0.5),
     NetworkFails(name="cut a request short", kind=Kind.CLOSE, way=Way.TO_SERVER, works=_WITH_SERVER, weight=0.5),
-    NetworkFails(name="refuse connections", kind=Kind.REFUSE, works=_WITH_SERVER, weight=0.4),
+    NetworkFails(name="refuse connections", kind=Kind.REFUSE, works=_WITH_SERVER, outage=8.0, weight=0.4),
     NetworkFails(name="answers come slowly", kind=Kind.DELAY, works=_WITH_SERVER, weight=0.3),
     NetworkFails(name="an answer never comes", kind=Kind.HANG, works=_WITH_SERVER, weight=0.1),
     NetworkFails(name="a request never arrives", kind=Kind.HANG, way=Way.TO_SERVER, works=_WITH_SERVER, weight=0.05),
-    NetworkFails(name="nothing arrives any more", kind=Kind.BLACK_HOLE, works=_WITH_SERVER, weight=0.05),
+    NetworkFails(name="nothing arrives any more", kind=Kind.BLACK_HOLE, works=_WITH_SERVER, outage=8.0, weight=0.05),
 ]
