@@ -30,6 +30,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.durations import Durations
+from tests.left_behind import LeftBehind
 from tests.provoked import Provoked
 from vya_backupd.testing.discover import find_servers, missing_servers
 from vya_backupd.testing.peers import missing_peers
@@ -66,6 +67,11 @@ class ServerPool:
         self._running[spec.label].start()
         return self._running[spec.label]
 
+    @property
+    def running(self) -> dict[str, PrivateServer]:
+        """Those that were asked for, by label."""
+        return dict(self._running)
+
     def discard(self) -> None:
         for server in self._running.values():
             server.discard()
@@ -90,9 +96,11 @@ def _labels(*kinds: str) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def server_pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerPool]:
+def server_pool(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[ServerPool]:
     pool = ServerPool(tmp_path_factory.mktemp("servers"))
     yield pool
+    left: LeftBehind = pytestconfig.pluginmanager.getplugin("left behind")
+    left.look(pool.running)
     pool.discard()
 
 
@@ -162,6 +170,7 @@ def closed_port() -> Iterator[int]:
 def pytest_configure(config: pytest.Config) -> None:
     """Let Ctrl-C mean something to the programs under test, also where a shell started us in the background."""
     config.pluginmanager.register(Durations(config), "durations")
+    config.pluginmanager.register(LeftBehind(config), "left behind")
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Provoked(config), "provoked")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
