@@ -186,7 +186,7 @@ class Needs:
             self.tablespaces.add(_plain(space.group(1)))
 
     def _name(self, names: Iterable[bytes]) -> None:
-        self.roles.update(_plain(name) for name in names if name not in _EVERYBODY)
+        self.roles.update(_plain(name) for name in names if name.upper() not in _EVERYBODY)
 
 
 _EVERYBODY = frozenset({b"PUBLIC", b"CURRENT_USER", b"SESSION_USER", b"CURRENT_ROLE"})
