@@ -13,7 +13,7 @@ from vya_backupd.model.backup import Section
 
 _PURGED = re.compile(rb"\nSET @@(?:GLOBAL\.GTID_PURGED=[^;]*|SESSION\.SQL_LOG_BIN ?= ?0);(?=\n|\Z)")
 """What a dump says that is to make a replica. Without the first the second would keep all of it from the replicas."""
-_OPENERS = ((b"\nDELIMITER ;;", b"\nDELIMITER ;\n"), (b"\nSET @@GLOBAL.GTID_PURGED", b";\n"))
+_OPENER = re.compile(rb"\n(?:DELIMITER (?P<end>;{2,})\n|SET @@GLOBAL\.GTID_PURGED)")
 _HELD = 16 << 20
 """Bytes of an unfinished line or statement that are held back before it passes as it is."""
 
@@ -34,10 +34,7 @@ class ForeignText:
         del section
         text = self._held + text
         cut = text.rfind(b"\n")
-        for opener, closer in _OPENERS:
-            begun = text.rfind(opener, 0, cut)
-            if begun >= 0 and text.find(closer, begun + len(opener), cut + 1) < 0:
-                cut = min(cut, begun)
+        cut = _finished(text, cut)
         if len(text) - cut > _HELD:
             cut = len(text)
         self._held = text[cut:]
@@ -56,3 +53,20 @@ class ForeignText:
             self._fresh = False
             return text[1:]
         return text
+
+
+def _finished(text: bytes, cut: int) -> int:
+    """Where the first statement before ``cut`` begins that is not whole there; ``cut`` when all are.
+
+    Statements between two delimiters of the tool's own belong together. It chooses one that no body contains, so the
+    text that ends them is in none of them.
+    """
+    at = 0
+    while (opened := _OPENER.search(text, at, cut + 1)) is not None:
+        end = opened["end"]
+        closer = b";\n" if end is None else end + b"\nDELIMITER ;\n"
+        closed = text.find(closer, opened.end() if end is None else opened.start("end"), cut + 1)
+        if closed < 0:
+            return opened.start()
+        at = closed + len(closer) - 1
+    return cut
