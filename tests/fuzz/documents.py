@@ -155,7 +155,9 @@ def _audit(folder: _Folder, data: bytes) -> None:
     for each in (Wanted(), wanted):
         with contextlib.suppress(StorageError):
             json.dumps(entries(path, each, None))
-    AuditFile(path, lambda: "2026-01-09T10:00:00Z").recover(Head(1, GENESIS, 1, ""))
+    file = AuditFile(path, lambda: "2026-01-09T10:00:00Z")
+    file.recover(Head(1, GENESIS, 1, ""))
+    file.close()
 
 
 def _audit_seeds() -> list[bytes]:
