@@ -19,6 +19,8 @@ from tests.faults.works import WORKS, Work
 INJECTIONS: list[Injection] = [*processes.INJECTIONS, *network.INJECTIONS]
 """Everything that can be drawn: a further module of injections has its name here."""
 RANDOM = "(random)"
+_REPEATED = 0.1
+"""Share of faults after which the same work is done again, calmly."""
 _RANDOM_CELLS = 3
 """How often a cell of random moments stands among an engine's others."""
 Cell = tuple[str, str]
@@ -78,7 +80,7 @@ def draw(seed: int, number: int, engines: Sequence[str], cell: Cell | None = Non
         moment = Moment(share=random.uniform(0.0, 0.95))
     else:
         moment = Moment(point, random.randint(1, work.points_on(engine)[point]))
-    return Fault(seed, number, engine, work.name, injection.name, moment, random.random() < 0.25)
+    return Fault(seed, number, engine, work.name, injection.name, moment, random.random() < _REPEATED)
 
 
 def _fits(injection: Injection, work: Work, engine: str, point: str) -> bool:

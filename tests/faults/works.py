@@ -21,7 +21,7 @@ from tests.waiting import PATIENCE, until
 
 FRESH = "fresh"
 """The database that a restore makes where none was."""
-_EXPIRING = 2
+_EXPIRING = 1
 """Backups that a prepared prune deletes."""
 _PUBLISHING = ("store.synced", "store.placed", "store.checksum", "store.manifest")
 _DELETING = ("store.tombstone", "store.emptied", "store.deleted")
