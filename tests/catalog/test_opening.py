@@ -22,7 +22,7 @@ from alembic.script import ScriptDirectory
 from tests.catalog.conftest import Damage
 from tests.catalog.samples import NIGHT, backup, event
 from vya_backupd.catalog import Catalog, migrate, tables
-from vya_backupd.catalog.backups import _row
+from vya_backupd.catalog.backup_rows import as_row
 from vya_backupd.catalog.tables import _EPOCH as EPOCH
 from vya_backupd.catalog.tables import _MICROSECOND as MICROSECOND
 from vya_backupd.dumpfile.manifest import manifest_to_json
@@ -97,7 +97,7 @@ async def test_a_catalog_of_the_first_tables_keeps_its_backups_and_learns_their_
         command.upgrade(config, "0001")
         for stored in (verified, held):
             later = {"verified_at", "held_until", "run", "read_at", "previous_raw_size_bytes"}
-            known = {key: value for key, value in _row(stored).items() if key not in later}
+            known = {key: value for key, value in as_row(stored).items() if key not in later}
             known["manifest"] = json.dumps(manifest_to_json(stored.manifest))
             known |= {key: (known[key] - EPOCH) // MICROSECOND for key in ("taken_at", "finished_at")}
             names = ", ".join(known)

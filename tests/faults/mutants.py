@@ -81,7 +81,7 @@ def listed_before_published() -> None:
 def failures_fill_places() -> None:
     """What failed takes a place among the backups that retention keeps."""
     from vya_backupd.errors import VyaError
-    from vya_backupd.operations import prune
+    from vya_backupd.operations import judging
     from vya_backupd.operations.dumping import Dumper
     from vya_backupd.policy import retention
 
@@ -108,7 +108,7 @@ def failures_fill_places() -> None:
         return [each for each in verdicts if not each.backup.id.startswith("ghost")]
 
     _put(Dumper, "run", note_failures)
-    _put(prune, "decide", decide_with_ghosts)
+    _put(judging, "decide", decide_with_ghosts)
 
 
 def partials_stay() -> None:

@@ -22,7 +22,8 @@ from vya_backupd.model.backup import GLOBALS_NAME, Hold
 from vya_backupd.model.operation import Operation, OperationKind, State, Step
 from vya_backupd.operations import holds
 from vya_backupd.operations.claims import claimed
-from vya_backupd.operations.prune import PruneHandler, after_backup, judge, last_applied
+from vya_backupd.operations.judging import judge, last_applied
+from vya_backupd.operations.prune import PruneHandler, after_backup
 from vya_backupd.operations.requests import BackupRequest
 from vya_backupd.panels.retention import RetentionPanel
 from vya_backupd.policy.retention import LAST_SUCCESS, Verdict

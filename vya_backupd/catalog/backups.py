@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import sqlalchemy as sa
 
 from vya_backupd.catalog import tables
+from vya_backupd.catalog.backup_rows import OUTLINE, as_outline, as_row, as_stored, as_text, whole
 from vya_backupd.catalog.database import Database
 from vya_backupd.catalog.ledger import Count, Ledger
 from vya_backupd.catalog.marks import read_mark, write_mark
-from vya_backupd.dumpfile.manifest import manifest_from_fields, manifest_to_fields
+from vya_backupd.dumpfile.manifest import manifest_from_fields
 from vya_backupd.errors import UsageError
-from vya_backupd.model.backup import BackupType, Hold, Outline, Proof, StoredBackup
+from vya_backupd.model.backup import BackupType, Outline, StoredBackup
 from vya_backupd.model.event import Event
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ _M = tables.manifests.c
 _D = tables.deletions.c
 _BATCH = 500
 _INDEXED = "indexed"
-_TYPES = {each.value: each for each in BackupType}
-_UNPROVEN = Proof.NONE.value
 _T = TypeVar("_T")
 
 
@@ -78,8 +77,8 @@ class BackupIndex:
         """Follow a manifest that was rewritten. False, and no event, when the backup is no longer listed."""
 
         async def change(connection: AsyncConnection) -> bool:
-            done = await connection.execute(sa.update(tables.backups).where(_B.id == stored.id).values(_row(stored)))
-            text = sa.update(tables.manifests).where(_M.backup_id == stored.id).values(_text(stored))
+            done = await connection.execute(sa.update(tables.backups).where(_B.id == stored.id).values(as_row(stored)))
+            text = sa.update(tables.manifests).where(_M.backup_id == stored.id).values(as_text(stored))
             await connection.execute(text)
             return done.rowcount > 0
 
@@ -163,15 +162,15 @@ class BackupIndex:
         Raises:
             UsageError: several begin so.
         """
-        query = _whole().where(_B.id == backup_id)
-        begins = _whole().where(_B.id.startswith(backup_id, autoescape=True)).limit(2)
+        query = whole().where(_B.id == backup_id)
+        begins = whole().where(_B.id.startswith(backup_id, autoescape=True)).limit(2)
         async with self._database.reading() as connection:
             rows = (await connection.execute(query)).all()
             if not rows and backup_id:
                 rows = (await connection.execute(begins)).all()
         if len(rows) > 1:
             raise UsageError(f"several backups have an id that begins with {backup_id}", hint="Give more of the id.")
-        return _stored(rows[0]) if rows else None
+        return as_stored(rows[0]) if rows else None
 
     async def find(
         self,
@@ -191,7 +190,7 @@ class BackupIndex:
             query = query.where(sa.tuple_(_B.taken_at, _B.id) < here)
         query = query.order_by(_B.taken_at.desc(), _B.id.desc()).limit(limit)
         async with self._database.reading() as connection:
-            return [_stored(row) for row in await connection.execute(query)]
+            return [as_stored(row) for row in await connection.execute(query)]
 
     async def latest(self, instance: str, database: str, before: datetime | None = None) -> StoredBackup | None:
         """The newest backup of a database whose snapshot was taken at or before this time."""
@@ -205,9 +204,9 @@ class BackupIndex:
             newest = newest.where(_B.instance == instance)
         last = newest.group_by(_B.instance, _B.database).subquery()
         matches = (_B.instance == last.c.instance) & (_B.database == last.c.database) & (_B.taken_at == last.c.at)
-        query = _whole().join(last, matches).order_by(_B.instance, _B.database, _B.id.desc())
+        query = whole().join(last, matches).order_by(_B.instance, _B.database, _B.id.desc())
         async with self._database.reading() as connection:
-            found = [_stored(row) for row in await connection.execute(query)]
+            found = [as_stored(row) for row in await connection.execute(query)]
         # Two of the same microsecond: the one with the higher id, as everywhere.
         places = ((each.manifest.facts.instance, each.manifest.facts.database) for each in reversed(found))
         return list(dict(zip(places, reversed(found), strict=True)).values())[::-1]
@@ -217,7 +216,7 @@ class BackupIndex:
         query = _chosen(instance, database, None).order_by(_B.taken_at, _B.id).limit(1)
         async with self._database.reading() as connection:
             row = (await connection.execute(query)).first()
-        return None if row is None else _stored(row)
+        return None if row is None else as_stored(row)
 
     async def last_size(self, instance: str, database: str) -> LastSize | None:
         """How big the newest backup of a database is."""
@@ -236,8 +235,8 @@ class BackupIndex:
         held = sa.select(_B.id, _M.manifest).join(tables.manifests, _M.backup_id == _B.id).where(_B.held, chosen)
         async with self._database.reading() as connection:
             holds = {each: manifest_from_fields(json.loads(text)).hold for each, text in await connection.execute(held)}
-            rows = await connection.execute(sa.select(*_OUTLINE).where(chosen))
-        return [_outline(row, holds) for row in rows]
+            rows = await connection.execute(sa.select(*OUTLINE).where(chosen))
+        return [as_outline(row, holds) for row in rows]
 
     async def counts(self, instances: Collection[str] | None = None) -> dict[str, int]:
         """How many backups each instance has that has any; of some instances, or of all."""
@@ -272,8 +271,8 @@ class BackupIndex:
         wanted, found = list(ids), dict[str, StoredBackup]()
         async with self._database.reading() as connection:
             for batch in _batches(wanted):
-                rows = await connection.execute(_whole().where(_B.id.in_(batch)))
-                found.update((each.id, each) for each in map(_stored, rows))
+                rows = await connection.execute(whole().where(_B.id.in_(batch)))
+                found.update((each.id, each) for each in map(as_stored, rows))
         return [found[each] for each in wanted if each in found]
 
     async def finished_after(self, moment: datetime | None) -> Sum:
@@ -291,11 +290,6 @@ class BackupIndex:
             return await connection.scalar(sa.select(sa.func.count()).select_from(tables.backups)) or 0
 
 
-def _whole() -> sa.Select[Any]:
-    """What ``_stored`` takes."""
-    return sa.select(_B.path, _M.manifest).join(tables.manifests, _M.backup_id == _B.id)
-
-
 def _previous_size(stored: StoredBackup) -> sa.Select[tuple[int]]:
     """How big the dump was that came before this one."""
     facts = stored.manifest.facts
@@ -308,8 +302,8 @@ async def _enter(connection: AsyncConnection, stored: Sequence[StoredBackup]) ->
     stored = list({each.id: each for each in stored}.values())
     ids, paths = [each.id for each in stored], [each.path for each in stored]
     await connection.execute(sa.delete(tables.backups).where(sa.or_(_B.id.in_(ids), _B.path.in_(paths))))
-    await connection.execute(sa.insert(tables.backups), [_row(each) for each in stored])
-    await connection.execute(sa.insert(tables.manifests), [_text(each) for each in stored])
+    await connection.execute(sa.insert(tables.backups), [as_row(each) for each in stored])
+    await connection.execute(sa.insert(tables.manifests), [as_text(each) for each in stored])
 
 
 def _batches(items: Iterable[_T]) -> Iterator[list[_T]]:
@@ -319,66 +313,11 @@ def _batches(items: Iterable[_T]) -> Iterator[list[_T]]:
 
 
 def _chosen(instance: str | None, database: str | None, backup_type: BackupType | None) -> sa.Select[Any]:
-    query = _whole()
+    query = whole()
     for column, value in ((_B.instance, instance), (_B.database, database), (_B.type, backup_type)):
         if value is not None:
             query = query.where(column == value)
     return query
-
-
-def _row(stored: StoredBackup) -> dict[str, Any]:
-    manifest = stored.manifest
-    facts = manifest.facts
-    return {
-        "id": facts.id,
-        "path": stored.path,
-        "hostname": facts.hostname,
-        "instance": facts.instance,
-        "database": facts.database,
-        "engine": facts.engine.value,
-        "type": facts.type.value,
-        "taken_at": facts.taken_at,
-        "finished_at": manifest.finished_at,
-        "size_bytes": manifest.size_bytes,
-        "raw_size_bytes": manifest.raw_size_bytes,
-        "proof": manifest.proof.value,
-        "held": manifest.hold is not None,
-        "verified_at": manifest.verified_at,
-        "held_until": manifest.hold.until if manifest.hold else None,
-        "run": facts.run,
-        "read_at": manifest.verified_at or manifest.finished_at,
-    }
-
-
-def _text(stored: StoredBackup) -> dict[str, str]:
-    fields = manifest_to_fields(replace(stored.manifest, extents=()))
-    return {"backup_id": stored.id, "manifest": json.dumps(fields)}
-
-
-_OUTLINE = (
-    _B.id,
-    _B.path,
-    _B.hostname,
-    _B.instance,
-    _B.database,
-    _B.type,
-    _B.taken_at,
-    _B.size_bytes,
-    _B.proof,
-    _B.run,
-)
-
-
-def _outline(row: Any, holds: Mapping[str, Hold | None]) -> Outline:
-    backup_id, path, hostname, instance, database, kind, taken_at, size_bytes, proof, run = row
-    hold, is_complete = holds.get(backup_id), proof != _UNPROVEN
-    place = (hostname, instance, database, _TYPES[kind])
-    return Outline(backup_id, path, *place, taken_at, size_bytes, is_complete, hold, run or "")
-
-
-def _stored(row: Any) -> StoredBackup:
-    path, text = row
-    return StoredBackup(manifest_from_fields(json.loads(text)), path)
 
 
 def _events(event: Event | None) -> Sequence[Event]:

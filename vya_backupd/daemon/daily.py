@@ -14,7 +14,8 @@ import structlog
 
 from vya_backupd.errors import VyaError
 from vya_backupd.model.operation import OperationKind
-from vya_backupd.operations.prune import PERIOD, last_applied
+from vya_backupd.operations.judging import last_applied
+from vya_backupd.operations.prune import PERIOD
 from vya_backupd.operations.site import Site
 
 LOOK_SECONDS = 60.0

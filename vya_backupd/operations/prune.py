@@ -1,22 +1,21 @@
 """Delete the backups that no rule of retention keeps any more.
 
-The runbook: wait until catalog and store were compared; end what an earlier deletion left undone; see that the backup folder is the one that it was; judge every
-backup that the catalog lists (``policy.retention``); one step for each database of which something expires. In it, look
-whether the backups that are to stay are really there, for the others may be the last ones; note what is to be deleted,
-so that a start after a crash ends it and tells it as what it is; then, for each that expires, read its manifest in the
-store once more, since a hold may be newer than the catalog; delete it by tombstone; strike it off with the reason. What
-is being read, or is about to be, stays for the next time.
+The runbook: wait until catalog and store were compared; end what an earlier deletion left undone; have every backup
+judged (``judging``); one step for each database of which something expires. In it, look whether the backups that are to
+stay are really there, for the others may be the last ones; note what is to be deleted, so that a start after a crash
+ends it and tells it as what it is; then, for each that expires, read its manifest in the store once more, since a hold
+may be newer than the catalog; delete it by tombstone; strike it off with the reason. What is being read, or is about to
+be, stays for the next time.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import structlog
 
@@ -26,11 +25,12 @@ from vya_backupd.model.backup import BackupType, Outline, StoredBackup
 from vya_backupd.model.event import Event
 from vya_backupd.model.operation import OperationKind, Progress, State
 from vya_backupd.operations.claims import claimed
+from vya_backupd.operations.judging import judge
 from vya_backupd.operations.requests import BackupRequest, PruneRequest
-from vya_backupd.operations.site import Site, nearest
+from vya_backupd.operations.site import Site
 from vya_backupd.operations.stock import end_deletions
 from vya_backupd.operations.work import Work
-from vya_backupd.policy.retention import LAST_SUCCESS, SINCE, Rules, Terms, Verdict, decide, is_held
+from vya_backupd.policy.retention import LAST_SUCCESS, Verdict, is_held
 from vya_backupd.unbroken import to_its_end
 
 PERIOD = timedelta(days=1)
@@ -39,9 +39,6 @@ _SAMPLE = 20
 """Names that an error lists before it only counts."""
 _NOTED = 100
 """Deletions that are noted at once."""
-_JUDGED = 5000
-"""Backups that are judged at once, as far as one instance does not have more."""
-_JUDGED_INSTANCES = 500
 
 _log = structlog.get_logger("vya.retention")
 
@@ -118,62 +115,6 @@ class PruneHandler:
         return result
 
 
-async def judge(
-    site: Site, instances: Collection[str] | None = None, database: str | None = None
-) -> AsyncGenerator[list[Verdict]]:
-    """What retention makes of the backups as they are now, of some instances or of all, or of one database.
-
-    It comes instance by instance, several small ones together: an instance is judged by itself, so memory depends on the
-    largest of them, not on all.
-
-    Raises:
-        NotFoundError: an instance or database is named that has no backups and is not configured.
-        StorageError: the store cannot be looked at, or is another one, or the catalog does not index it yet.
-    """
-    await asyncio.to_thread(site.store.recognise)
-    if not await site.catalog.backups.is_indexed():
-        raise StorageError(
-            "the catalog has not been made from the store yet, so nothing expires", hint="Run: vyactl catalog rebuild"
-        )
-    counts = await site.catalog.backups.counts(instances)
-    await _refuse_unknown(site, counts.keys(), instances or (), database)
-    terms = _terms(site, {})
-    for chosen in _together(counts):
-        outlines = await site.catalog.backups.outlines(chosen)
-        claims = await claimed(site, outlines)
-        verdicts = await asyncio.to_thread(decide, outlines, replace(terms, in_use=claims))
-        yield [verdict for verdict in verdicts if database in {None, verdict.backup.database}]
-
-
-def _together(counts: Mapping[str, int]) -> Iterator[list[str]]:
-    """Instances, in order, in groups of not too many backups."""
-    chosen: list[str] = []
-    backups = 0
-    for instance, count in sorted(counts.items()):
-        if chosen and (backups + count > _JUDGED or len(chosen) == _JUDGED_INSTANCES):
-            yield chosen
-            chosen, backups = [], 0
-        chosen.append(instance)
-        backups += count
-    if chosen:
-        yield chosen
-
-
-async def last_applied(site: Site) -> datetime | None:
-    """When the rules were last applied to everything; before the first time, since when that is owed.
-
-    None: ``cleanup_enabled`` is false, and nothing is owed.
-    """
-    if not site.config.storage.retention.cleanup_enabled:
-        return None
-    marks = site.catalog.marks
-    found = await marks.get(LAST_SUCCESS) or await marks.get(SINCE)
-    if found is None:
-        found = site.now().isoformat()
-        await marks.set(SINCE, found)
-    return datetime.fromisoformat(found)
-
-
 async def after_backup(site: Site, work: Work, request: BackupRequest) -> None:
     """Queue a prune of every instance of which this operation made a backup. That this fails is not the backup's fault."""
     if site.submit is None or not site.config.storage.retention.cleanup_enabled:
@@ -186,40 +127,6 @@ async def after_backup(site: Site, work: Work, request: BackupRequest) -> None:
             await site.submit(OperationKind.PRUNE, {"instances": None if everything else made})
     except VyaError as error:
         _log.warning("retention.not_queued", code=error.code, reason=error.message)
-
-
-def _terms(site: Site, in_use: dict[str, str]) -> Terms:
-    config = site.config
-    return Terms(site.now(), ZoneInfo(config.scheduling.timezone), config.application.hostname, _rules(site), in_use)
-
-
-def _rules(site: Site) -> Any:
-    known: dict[str, Rules] = {}
-
-    def rules_of(instance: str) -> Rules:
-        if instance not in known:
-            own = site.settings.retention(instance)
-            known[instance] = Rules(own.strategy, own.daily_keep, own.weekly_keep, own.monthly_keep, own.minimum_keep)
-        return known[instance]
-
-    return rules_of
-
-
-async def _refuse_unknown(site: Site, there: Collection[str], instances: Collection[str], database: str | None) -> None:
-    """What is configured no more still has backups to judge; what has neither is a mistake in typing."""
-    for instance_id in instances:
-        if instance_id not in there:
-            site.instance(instance_id)
-    if database is None:
-        return
-    names = await site.catalog.backups.databases(there)
-    if database not in names:
-        raise NotFoundError(
-            f"there is no backup of a database {database!r}",
-            code="unknown_backup",
-            hint=nearest(database, sorted(names)),
-            database=database,
-        )
 
 
 def _by_place(verdicts: Any) -> dict[tuple[str, str], list[Verdict]]:

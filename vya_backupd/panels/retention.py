@@ -12,7 +12,7 @@ from json.encoder import encode_basestring_ascii as _quoted
 from vya_backupd.api.access import Role
 from vya_backupd.api.route import Asked, Stream
 from vya_backupd.api.wire import format_time
-from vya_backupd.operations.prune import judge
+from vya_backupd.operations.judging import judge
 from vya_backupd.operations.site import Site
 from vya_backupd.policy.retention import Verdict, is_held
 
