@@ -140,7 +140,7 @@ CASES: dict[str, tuple[tuple[str, ...], str, int]] = {
     "verify of another text": (("verify", "--file", "{files}/text.sql.gz"), "not_a_dump", 5),
     "verify of nothing": (("verify", "--file", "{files}/empty.sql.gz"), "not_a_dump", 5),
     "verify of a flipped bit": (("verify", "--file", "{files}/flipped.sql.gz"), "damaged_file", 5),
-    "verify of half a file": (("verify", "--file", "{files}/short.sql.gz"), "damaged_file", 5),
+    "verify of half a file": (("verify", "--file", "{files}/short.sql.gz"), "incomplete_file", 5),
     "verify of half a foreign dump": (("verify", "--file", "{files}/half.sql"), "incomplete_file", 5),
     "verify of more than the file": (("verify", "--file", "{files}/long.sql.gz"), "damaged_file", 5),
     "verify of a manifest that lies": (("verify", "--file", "{files}/lying.sql.gz"), "damaged_manifest", 5),

@@ -85,7 +85,7 @@ def _traced_backup(bench: Bench) -> None:
 
 
 def _failure_and_success(bench: Bench) -> None:
-    _play(bench, "backup", "kill a tool", "backup.dumping")
+    _play(bench, "backup", "fail", "backup.dumped")
     bench.back_up(NARROW)
     bench.settle()
 
@@ -167,7 +167,7 @@ SCENES = {
     "nothing_is_synced": Scene(_traced_backup, "synced"),
     "no_end_marker": Scene(lambda bench: _lie(bench, "cut"), "contents"),
     "exit_code_lost": Scene(lambda bench: _lie(bench, "failed"), "contents"),
-    "room_is_made_first": Scene(lambda bench: _play(bench, "backup", "kill a tool", "backup.dumping"), "kept"),
+    "room_is_made_first": Scene(lambda bench: _play(bench, "backup", "fail", "backup.dumped"), "kept"),
     "holds_mean_nothing": Scene(_calm, "kept"),
     "listed_before_published": Scene(_look_before_it_is_published, "published first"),
     "failures_fill_places": Scene(_failure_and_success, "newest stay"),

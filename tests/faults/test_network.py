@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ServerPool
+from tests.conftest import require_spec
 from tests.faults import bench as runner
 from tests.faults.injection import Moment
 from tests.faults.invariants import broken
@@ -22,16 +22,17 @@ _NOBODY: frozenset[str] = frozenset()
 
 
 @pytest.fixture(scope="module")
-def benches(server_pool: ServerPool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Bench]]:
-    """A bench of each engine, opened when first wanted. Nothing counts as stalled on a busy machine."""
+def benches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Bench]]:
+    """A bench of each engine, on a server of its own, opened when first wanted. Nothing stalls on a busy machine."""
     there: dict[str, Bench] = {}
     with ExitStack() as stack:
 
         def get(engine: str) -> Bench:
             if engine not in there:
-                folder = tmp_path_factory.mktemp("network") / "site"
+                folder = tmp_path_factory.mktemp("network")
+                server = stack.enter_context(require_spec(engine).start(folder))
                 backup = {"stall_timeout": "5m"}
-                there[engine] = stack.enter_context(opened(server_pool.get(engine), folder, backup=backup))
+                there[engine] = stack.enter_context(opened(server, folder / "site", backup=backup))
                 assert broken(there[engine]) == {}
             return there[engine]
 

@@ -8,6 +8,8 @@ from tests.engines.rig import Rig, instance_of
 from vya_backupd.errors import NotFoundError, ServerError
 from vya_backupd.model.instance import EngineKind
 from vya_backupd.model.secret import Secret
+from vya_backupd.probe import mysql_family
+from vya_backupd.probe.connect import session
 
 
 async def test_vendor_version_and_rights(rig: Rig) -> None:
@@ -176,3 +178,12 @@ async def test_emptiness_counts_every_kind_of_object(rig: Rig, fresh_name: str) 
     assert await rig.probe.number(rig.instance, count, fresh_name) > 0
     await rig.drop(fresh_name)
     assert await rig.probe.number(rig.instance, rig.engine.exists_sql(fresh_name)) == 0
+
+
+async def test_a_database_that_is_dropped_while_it_is_looked_at_is_unknown(mysql_rig: Rig, fresh_name: str) -> None:
+    await mysql_rig.create(fresh_name)
+    async with session(mysql_rig.instance, fresh_name, "looking") as looking:
+        await mysql_rig.drop(fresh_name)
+        with pytest.raises(NotFoundError) as caught:
+            await mysql_family.facts(looking, fresh_name)
+    assert caught.value.code == "unknown_database"

@@ -13,6 +13,7 @@ from vya_backupd.engines.mysql_globals import SYSTEM_ACCOUNTS, Account, quoted_a
 from vya_backupd.engines.mysql_rights import Grants
 from vya_backupd.engines.mysql_sql import quote
 from vya_backupd.engines.tools import parse_numbers
+from vya_backupd.errors import NotFoundError
 from vya_backupd.model.instance import DatabaseFacts, EngineKind, ServerFacts
 from vya_backupd.probe.connect import Row, Session
 from vya_backupd.probe.postgresql import listed
@@ -122,14 +123,15 @@ async def _properties(session: Session, name: str, vendor: EngineKind, definers:
     # The column came with MySQL 8.0.16 and MariaDB 10.5; SELECT * gives what there is.
     rows = await session.run(f"SHOW COLUMNS FROM information_schema.SCHEMATA LIKE '{column}'")
     chosen = column if rows else "''"
-    row = (
-        await session.rows(
-            f"SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME, {chosen}"  # noqa: S608 - a column's name
-            " FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = :name",
-            name=name,
-        )
-    )[0]
-    named = zip(("character_set", "collation", key, PROPERTY), (*row, to_property(definers)), strict=True)
+    found = await session.rows(
+        f"SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME, {chosen}"  # noqa: S608 - a column's name
+        " FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = :name",
+        name=name,
+    )
+    if not found:
+        hint = "It may have been dropped or renamed meanwhile."
+        raise NotFoundError(f"the server has no database {name!r} any more", code="unknown_database", hint=hint)
+    named = zip(("character_set", "collation", key, PROPERTY), (*found[0], to_property(definers)), strict=True)
     return {each: str(value) for each, value in named if value}
 
 
