@@ -32,6 +32,7 @@ from hypothesis import HealthCheck, settings
 from tests.durations import Durations
 from tests.left_behind import LeftBehind
 from tests.provoked import Provoked
+from tests.uncovered import UNCOVERED, UNCOVERED_MODULES
 from vya_backupd.testing.discover import find_servers, missing_servers
 from vya_backupd.testing.peers import missing_peers
 from vya_backupd.testing.servers import PrivateServer, ServerSpec
@@ -132,6 +133,15 @@ def mariadb(server_pool: ServerPool) -> PrivateServer:
 @pytest.fixture
 def mysql(server_pool: ServerPool) -> PrivateServer:
     return server_pool.get("mysql")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _uncovered_programs(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Programs that some modules start are not measured: the suite has half an hour."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in UNCOVERED.items() if request.module.__name__ in UNCOVERED_MODULES else ():
+            patch.setenv(name, value)
+        yield
 
 
 @pytest.fixture
