@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import resource
 import select
@@ -59,6 +60,8 @@ class Attacked:
 
     @property
     def descriptors(self) -> int:
+        if os.geteuid() != 0:
+            pytest.skip("the kernel shows the descriptors of the daemon to root alone: run as root")
         return len(list(Path(f"/proc/{self.product.process.pid}/fd").iterdir()))
 
     def check_service(self) -> None:
