@@ -32,7 +32,7 @@ _MAY_BE_WRONG = 2
 
 
 class BodyError(ValueError):
-    """A body that cannot be read: what is wrong with it, in words."""
+    """A body that cannot be read: what is wrong with it, in the words of whoever noticed."""
 
 
 @dataclass(frozen=True, slots=True)
