@@ -13,12 +13,13 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from tests.faults.drawing import Cell, Fault, cells, injection_named
+from tests.faults.drawing import CANNOT_HAPPEN, RANDOM, Cell, Fault, injection_named
 from tests.faults.injection import Injection, Moment
 from tests.faults.invariants import INVARIANTS, RARE, broken
 from tests.faults.rig import Bench, opened
 from tests.faults.works import WORKS, Run, Work
 from vya_backupd.errors import VyaError
+from vya_backupd.faults import POINTS
 from vya_backupd.testing.servers import PrivateServer
 
 _RARELY = 12
@@ -176,14 +177,11 @@ class Series:
 
 
 def table(hits: Counter[Cell], engines: Sequence[str]) -> str:
-    """Hits by point and engine, as text."""
-    points = dict.fromkeys(point for engine in engines for _, point in cells([engine]))
+    """Hits by point and engine, as text, and which of them cannot happen."""
+    points = [*POINTS, RANDOM]
     lines = [f"{'hit while an operation ran':28}" + "".join(f"{engine:>12}" for engine in engines)]
-    lines += [
-        f"{point:28}"
-        + "".join(
-            f"{hits[engine, point] if (engine, point) in set(cells([engine])) else '-':>12}" for engine in engines
-        )
-        for point in points
-    ]
+    for point in points:
+        shown = ["-" if (engine, point) in CANNOT_HAPPEN else hits[engine, point] for engine in engines]
+        lines.append(f"{point:28}" + "".join(f"{each:>12}" for each in shown))
+    lines += [f"- {engine}, {point}: {why}" for (engine, point), why in CANNOT_HAPPEN.items() if engine in engines]
     return "\n".join(lines)

@@ -220,7 +220,7 @@ INJECTIONS: list[Injection] = [
         works=frozenset({"backup"}),
         seconds=None,
         points=frozenset({"backup.dumping"}),
-        weight=0.1,
+        weight=2.0,
     ),
     Signal(name="hold the server", number=signal.SIGSTOP, whom=_server, works=_WITH_SERVER, seconds=0.2),
     ServerEnds(name="kill the server", in_good_order=False, works=_WITH_SERVER, weight=0.7),

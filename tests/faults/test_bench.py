@@ -5,15 +5,19 @@ Each engine is a class, so that several workers share them. The servers are thei
 
 from __future__ import annotations
 
+import json
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import require_spec
-from tests.faults.bench import Series, table
-from tests.faults.drawing import RANDOM, cells, draw
+from tests.faults import network
+from tests.faults.bench import Result, Series, table
+from tests.faults.drawing import CANNOT_HAPPEN, INJECTIONS, RANDOM, cells, draw, injection_named, least_hit
 from tests.faults.injection import ENGINES
+from tests.faults.night import Tally
 from tests.faults.works import WORKS
 from vya_backupd.faults import POINTS
 
@@ -55,9 +59,37 @@ class TestMysql:
         run("mysql", tmp_path)
 
 
-def test_every_point_of_the_daemon_is_passed_by_some_work() -> None:
-    passed = {point for work in WORKS.values() for engine in ENGINES for point in work.points_on(engine)}
-    assert passed == set(POINTS)
+def test_every_point_of_the_daemon_is_passed_by_some_work_or_cannot_be() -> None:
+    passed = {cell for cell in cells(ENGINES) if cell[1] != RANDOM}
+    assert passed.isdisjoint(CANNOT_HAPPEN)
+    assert passed | CANNOT_HAPPEN.keys() == {(engine, point) for engine in ENGINES for point in POINTS}
+
+
+def test_the_network_is_among_what_is_drawn() -> None:
+    works_that_speak = {work.name for work in WORKS.values() if work.uses_server}
+    drawn = [draw(3, number, ENGINES) for number in range(1000)]
+    speaking = {each.work for each in drawn if injection_named(each.injection) in network.INJECTIONS}
+    assert speaking == works_that_speak
+    assert {each.injection for each in drawn} == {each.name for each in INJECTIONS}
+
+
+def test_where_hits_lack_is_drawn_first() -> None:
+    everything = cells(["mysql"])
+    hits = Counter(dict.fromkeys(everything, 4)) + Counter({("mysql", RANDOM): 8})
+    for lacking in (("mysql", "backup.held"), ("mysql", RANDOM)):
+        assert least_hit(1, everything, hits - Counter([lacking]), Counter()) == lacking
+        assert least_hit(1, everything, hits - Counter([lacking]), Counter([lacking] * 9)) != lacking
+
+
+def test_a_log_is_gone_on_with(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    fault = draw(1, 4, ENGINES)
+    records = [Result(fault, is_hit, "failed", {}, 2.0).record() for is_hit in (True, False)]
+    log.write_text("".join(json.dumps(each) + "\n" for each in [*records, {"broken": {"mysql": {"kept": "gone"}}}]))
+    tally = Tally.of(log)
+    assert (tally.done, tally.hits[fault.cell], tally.missed[fault.cell], len(tally.broken)) == (5, 1, 1, 1)
+    assert fault.cell not in tally.lacking(list(ENGINES), 1)
+    assert fault.cell in tally.lacking(list(ENGINES), 2)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
