@@ -157,6 +157,7 @@ class App:
     def _furnish(self) -> None:
         """Make what lives beside the queue, and what the control socket shows of it."""
         self.checks = Checks(self.site, self.service, lambda: self.lifecycle.phase in _SERVING, self._rest)
+        self.checks.further.append(self.queue.record_late_ends)
         house = House(self.site, self.queue, self.service, self.metrics, self.lifecycle, standalone=not self._public)
         parts, panels = furnish(house)
         self.parts: list[Part] = [self.checks, *parts]

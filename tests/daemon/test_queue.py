@@ -301,7 +301,8 @@ async def test_a_catalog_that_stays_broken_does_not_stop_the_queue(monkeypatch: 
     ledger = MemoryLedger()
 
     async def run(work: Work) -> dict[str, Any]:
-        ledger.broken = StorageError("no space", code="disk_full")
+        if work.operation.request["name"] == "1":
+            ledger.broken = StorageError("no space", code="disk_full")
         return {}
 
     handler = ScriptedHandler(run)
@@ -309,9 +310,37 @@ async def test_a_catalog_that_stays_broken_does_not_stop_the_queue(monkeypatch: 
         last = await ended(queue, (await queue.submit(OperationKind.BACKUP, {"name": "1"}, "me")).id)
         assert last.error is not None
         assert (last.state, last.error["code"]) == (State.FAILED, "disk_full")
+        with pytest.raises(StorageError, match="no space"):
+            await queue.record_late_ends()
+        assert (await queue.operation(last.id)).state is State.FAILED
         ledger.broken = None
         await queue.submit(OperationKind.BACKUP, {"name": "2"}, "me")
         await until(lambda: "+2" in handler.diary)
+        await queue.record_late_ends()
+    assert ledger.operations[last.id].state is State.FAILED
+    assert last.id in [event.operation_id for event in ledger.events if event.name == "operation.finished"]
+    told = len(ledger.events)
+    await queue.record_late_ends()
+    assert len(ledger.events) == told
+
+
+async def test_an_operation_that_never_began_on_record_ends_there_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vya_backupd.daemon.keeper.RECORD_ATTEMPTS", 1)
+    ledger = MemoryLedger()
+
+    async def run(work: Work) -> dict[str, Any]:
+        raise AssertionError
+
+    async with running(ScriptedHandler(run), ledger, concurrency=0) as queue:
+        waits = await queue.submit(OperationKind.BACKUP, {}, "me")
+        ledger.broken = StorageError("no space", code="disk_full")
+        queue.concurrency = 1
+        queue._wake.set()
+        await until(lambda: not queue.waiting and not queue.running)
+        ledger.broken = None
+        assert ledger.operations[waits.id].state is State.QUEUED
+        await queue.record_late_ends()
+    assert ledger.operations[waits.id].state is State.FAILED
 
 
 async def test_an_operation_that_fails_before_it_has_steps_counts_for_its_instances() -> None:

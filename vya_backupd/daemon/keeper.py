@@ -10,13 +10,15 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
 from vya_backupd.daemon.running import Ending, RunningOperation
 from vya_backupd.errors import InterruptedWorkError, VyaError
 from vya_backupd.model.operation import State, is_final, outcome
+
+T = TypeVar("T")
 
 _log = structlog.get_logger("vya.queue")
 
@@ -32,13 +34,16 @@ class _Outcome:
     error: VyaError | None = None
 
 
-async def see_through(entry: RunningOperation, group: asyncio.TaskGroup, now: Callable[[], datetime]) -> None:
-    """Run an operation to its recorded end. Never raises for what the work does."""
+async def see_through(entry: RunningOperation, group: asyncio.TaskGroup, now: Callable[[], datetime]) -> bool:
+    """Run an operation to its recorded end. Never raises for what the work does.
+
+    False: the catalog did not take the end, which is shown all the same and has to be recorded later.
+    """
     ended = await _work(entry, group)
-    await shielded(_record(entry, ended, now))
+    return await shielded(_record(entry, ended, now))
 
 
-async def shielded(write: Coroutine[Any, Any, None]) -> None:
+async def shielded(write: Coroutine[Any, Any, T]) -> T:
     """Finish a write whatever is cancelled meanwhile; the cancellation is heard afterwards."""
     task = asyncio.ensure_future(write)
     cancelled: asyncio.CancelledError | None = None
@@ -49,7 +54,7 @@ async def shielded(write: Coroutine[Any, Any, None]) -> None:
             cancelled = error
     if cancelled is not None:
         raise cancelled
-    task.result()
+    return task.result()
 
 
 def interrupted(reason: str) -> VyaError:
@@ -83,7 +88,7 @@ async def _handle(entry: RunningOperation) -> _Outcome:
         return _Outcome(error=_as_vya_error(entry, error))
 
 
-async def _record(entry: RunningOperation, ended: _Outcome, now: Callable[[], datetime]) -> None:
+async def _record(entry: RunningOperation, ended: _Outcome, now: Callable[[], datetime]) -> bool:
     failure: Exception | None = None
     for attempt in range(RECORD_ATTEMPTS):
         try:
@@ -96,10 +101,11 @@ async def _record(entry: RunningOperation, ended: _Outcome, now: Callable[[], da
                 break
             await asyncio.sleep(0.1 * 2**attempt)
         else:
-            return
-    if failure is not None:
-        # The catalog stays out of order: the next start finds the operation running and calls it interrupted.
-        entry.ended_as(State.FAILED, now(), _as_vya_error(entry, failure).to_json())
+            return True
+    if failure is None:
+        return True
+    entry.ended_as(State.FAILED, now(), _as_vya_error(entry, failure).to_json())
+    return isinstance(failure, ValueError)
 
 
 async def _record_once(entry: RunningOperation, ended: _Outcome) -> None:

@@ -12,12 +12,11 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from vya_backupd.daemon.facts import finished_facts
 from vya_backupd.daemon.keeper import interrupted, see_through, shielded
+from vya_backupd.daemon.late_ends import LateEnds, close_left_behind
 from vya_backupd.daemon.ledger import Ledger
 from vya_backupd.daemon.running import Ending, RunningOperation
 from vya_backupd.daemon.watching import Update
@@ -55,6 +54,7 @@ class OperationQueue:
         self._idle = asyncio.Event()
         self._idle.set()
         self._intake = asyncio.Lock()
+        self._late_ends = LateEnds()
         self._open = True
 
     # asking for work
@@ -175,31 +175,16 @@ class OperationQueue:
     # running and stopping
 
     async def recover(self) -> list[Operation]:
-        """Close what an earlier daemon left behind; call it once, before ``run``. Returns what was interrupted.
+        """Close what an earlier daemon left behind; call it once, before ``run``. Returns what was interrupted."""
+        return await close_left_behind(self._ledger, self._now, self._keys_of, self._engine_of)
 
-        What was waiting is closed too: nobody may be surprised by a restore that was asked for before a crash. A slot
-        of the schedule goes on as its next attempt, which is the scheduler's to submit.
+    async def record_late_ends(self) -> None:
+        """Offer the catalog the ends that it did not take in their time.
+
+        Raises:
+            StorageError: it still refuses.
         """
-        error = interrupted("the daemon ended while this ran")
-
-        def report(operation: Operation) -> Event:
-            cut_off, keys = replace(operation, error=error.to_json()), self._keys_of(operation)
-            facts = finished_facts(cut_off, State.INTERRUPTED, keys=keys, engine_of=self._engine_of)
-            return Event("operation.finished", self._now(), operation.id, data=facts)
-
-        closed = list(await self._ledger.interrupt_running(error.to_json(), report))
-        for operation in await self._ledger.queued():
-            not_begun = interrupted("the daemon ended before this began").to_json()
-            closed.append(
-                await self._ledger.advance(
-                    operation.id,
-                    State.INTERRUPTED,
-                    event=report(operation),
-                    error=not_begun,
-                    unfinished=State.INTERRUPTED,
-                )
-            )
-        return closed
+        await self._late_ends.settle()
 
     async def run(self) -> None:
         """Run what is submitted, until ``close`` was called and the last operation is on record."""
@@ -254,7 +239,7 @@ class OperationQueue:
         return next((entry for entry in self._waiting if entry.operation.id == operation_id), None)
 
     async def _recorded(self, operation_id: str) -> Operation:
-        operation = await self._ledger.get(operation_id)
+        operation = self._late_ends.shown(operation_id) or await self._ledger.get(operation_id)
         if operation is None:
             raise NotFoundError(
                 f"no operation has the id {operation_id!r}",
@@ -278,7 +263,8 @@ class OperationQueue:
     async def _keep(self, entry: RunningOperation, group: asyncio.TaskGroup) -> None:
         """See one operation through to its recorded end."""
         try:
-            await see_through(entry, group, self._now)
+            if not await see_through(entry, group, self._now):
+                self._late_ends.add(entry)
         finally:
             del self._active[entry.operation.id]
             entry.close()

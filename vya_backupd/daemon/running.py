@@ -53,6 +53,7 @@ class RunningOperation:
         self.ending: Ending | None = None
         self.task: asyncio.Task[Any] | None = None
         self.done = asyncio.Event()
+        self._on_record = operation.state
         self._ledger = ledger
         self._now = now
         self._engine_of = engine_of
@@ -172,6 +173,7 @@ class RunningOperation:
                 self.operation.id, to, event=event, error=record, result=result, unfinished=_end_of_step(to)
             )
             self._end_open_steps(_end_of_step(to), record)
+        self._on_record = to
         self.ended_as(to, event.at, record, result)
 
     def ended_as(
@@ -180,6 +182,22 @@ class RunningOperation:
         """Show this state from now on, whether or not the catalog has it."""
         moved = replace(self.operation, state=to, error=error, result=result or {})
         self.operation = replace(moved, finished_at=at) if is_final(to) else replace(moved, started_at=at)
+
+    async def record_late(self) -> None:
+        """Put the end on record that has been shown since ``ended_as``, and that the catalog did not take then.
+
+        Raises:
+            StorageError: it does not take it now either.
+        """
+        shown = self.operation
+        if self._on_record is State.QUEUED:
+            event = self._event("operation.started", {"state": str(State.RUNNING)})
+            await self._ledger.advance(shown.id, State.RUNNING, event=event)
+            self._on_record = State.RUNNING
+        event = self._event("operation.finished", self._finished(shown.state, shown.error))
+        step = _end_of_step(shown.state)
+        await self._ledger.advance(shown.id, shown.state, event=event, error=shown.error, unfinished=step)
+        self._on_record = shown.state
 
     def close(self) -> None:
         """Tell the watchers the end and let them go."""
