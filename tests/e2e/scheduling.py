@@ -70,15 +70,15 @@ class Planned:
 
     def active(self) -> list[Any]:
         """Operations that run or wait."""
-        states = ("running", "queued")
-        return [
-            each for state in states for each in self.control.ask("GET", f"/v1/operations?state={state}")["operations"]
-        ]
+        return [each for each in self.operations() if each["state"] in ("running", "queued")]
+
+    def operations(self) -> list[dict[str, Any]]:
+        """All of them, as they are at one moment: between two questions one may begin, or follow another."""
+        return list(self.control.ask("GET", "/v1/operations?limit=1000")["operations"])
 
     def attempts(self, slot: datetime) -> list[dict[str, Any]]:
         """The operations of a slot, in order."""
-        listed = self.control.ask("GET", "/v1/operations?limit=1000")["operations"]
-        ours = [each for each in listed if each["key"] == slot_key("one", slot)]
+        ours = [each for each in self.operations() if each["key"] == slot_key("one", slot)]
         return sorted(ours, key=lambda each: int(each["attempt"]))
 
     def made(self) -> dict[str, list[str]]:

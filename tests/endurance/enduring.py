@@ -193,10 +193,9 @@ class Endurance:
     def _active(self) -> list[str]:
         """Operations that run or wait, and messages that wait."""
         self._where.hear()
-        found = []
-        for state in ("running", "queued"):
-            listed = self._where.control.ask("GET", f"/v1/operations?state={state}")["operations"]
-            found += [f"{each['kind']} {each['id']} {state}" for each in listed]
+        # Asked once for all: between two questions one may begin, or follow another.
+        listed = self._where.control.ask("GET", f"/v1/operations?limit={_LISTED}")["operations"]
+        found = [f"{each['kind']} {each['id']} {each['state']}" for each in listed if each["state"] not in _FINAL]
         metrics = self._where.product.get("/metrics")[1].splitlines()
         waiting = [line for line in metrics if line.startswith("vya_notifications_waiting{")]
         return found + [line for line in waiting if float(line.split()[-1])]
