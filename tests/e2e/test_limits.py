@@ -21,7 +21,7 @@ from tests.waiting import until
 from vya_backupd.testing.product import Product, instance
 from vya_backupd.testing.servers import PrivateServer
 
-DATABASE = "limited"
+DATABASE, COPY = "limited", "limited_copy"
 RAW = 3_000_000
 """Bytes of dump, about."""
 DAY = datetime(2026, 6, 10, tzinfo=UTC)
@@ -31,7 +31,8 @@ _IOPRIO_GET = {"x86_64": 252, "aarch64": 31}
 @pytest.fixture(scope="module")
 def server(server_pool: ServerPool) -> Iterator[PrivateServer]:
     found = server_pool.get("postgresql")
-    found.drop_database(DATABASE)
+    for name in (DATABASE, COPY):
+        found.drop_database(name)
     found.create_database(DATABASE)
     found.sql(
         "create table t (id int primary key, b text);"
@@ -39,7 +40,8 @@ def server(server_pool: ServerPool) -> Iterator[PrivateServer]:
         DATABASE,
     )
     yield found
-    found.drop_database(DATABASE)
+    for name in (DATABASE, COPY):
+        found.drop_database(name)
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +166,7 @@ def test_a_restore_is_held_back_too(product: Product) -> None:
     assert ended(product, begin(product))["operation"]["state"] == "succeeded"
     reconfigure(product, restore_bytes_per_second="1500k")
     begun = time.monotonic()
-    arguments = ("--database", DATABASE, "--latest", "--target-database", "limited_copy", "--yes")
+    arguments = ("--database", DATABASE, "--latest", "--target-database", COPY, "--yes")
     product.ok("restore", "--instance", "one", *arguments)
     assert time.monotonic() - begun >= RAW / 1_500_000 - 0.3
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,11 @@ GROUP = {"job": "backups of testhost", "instance": "testhost"}
 
 
 @pytest.fixture
-def database(any_postgresql: PrivateServer, fresh_name: str) -> str:
+def database(any_postgresql: PrivateServer, fresh_name: str) -> Iterator[str]:
     require_peer(GATEWAY)
     any_postgresql.create_database(fresh_name)
-    return fresh_name
+    yield fresh_name
+    any_postgresql.drop_database(fresh_name)
 
 
 def product(root: Path, server: PrivateServer, database: str, url: str) -> Product:
