@@ -209,12 +209,21 @@ def _end_restores(bench: Bench) -> None:
         swapping = json.loads(path.read_text()).get("swapping")
         if swapping:
             _lead_back(bench, Path(swapping["script"]))
+            _drop_empty(bench, swapping["aside"])
     _plan(bench)
 
 
 def _plan(bench: Bench) -> None:
     request = {"instance": INSTANCE, "database": NARROW, "latest": True, "target_database": FRESH}
     bench.control.ask("POST", "/v1/restore/plan", request)
+
+
+def _drop_empty(bench: Bench, database: str) -> None:
+    """What then is left under the name that stood aside is for the person to drop, as the status says."""
+    if bench.kind != "postgresql" and database in bench.databases():
+        tables = bench.server.sql(f"SHOW TABLES FROM {bench.server.quote_name(database)}")
+        assert not tables, f"the way back was taken, and {database} has {tables}"
+        bench.server.drop_database(database)
 
 
 def _lead_back(bench: Bench, script: Path) -> None:
