@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 
 from vya_backupd.policy.dump_plan import MOST_SESSIONS, PIECE_SIZE, WORTHWHILE, smallest_table
 
-_OVERSIZE = 1.3
-"""A table is cut when it is so many times larger than what one process should write."""
 _NAMED = 16
 """A table is named when it has at least this part of what one process should write; so there are never many names."""
 
@@ -76,9 +74,12 @@ def sessions(tables: Sequence[Table], cores: int, wanted: int | None, piece_size
 
 
 def to_cut(tables: Sequence[Table], count: int) -> list[str]:
-    """Tables so large that they should be cut, if their key allows it."""
+    """Tables so large that they should be cut, if their key allows it: larger than what one process should write.
+
+    However little larger, such a table would be written when all others are done, and cores would wait for it.
+    """
     fair = _fair(tables, count)
-    return [table.name for table in tables if table.holds_still and table.size > _OVERSIZE * fair]
+    return [table.name for table in tables if table.holds_still and table.size > fair]
 
 
 def shares(tables: Sequence[Table], count: int, keys: Mapping[str, Key]) -> list[Share]:
