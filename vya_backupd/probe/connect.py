@@ -13,9 +13,10 @@ import importlib
 import logging
 import re
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from vya_backupd.engines import conninfo
 from vya_backupd.errors import ServerError
@@ -25,6 +26,7 @@ from vya_backupd.probe.bounded import bounded, cut_postgresql
 from vya_backupd.probe.cancelling import cancellable
 from vya_backupd.probe.failures import translated
 
+T = TypeVar("T")
 Row = tuple[Any, ...]
 # The driver logs every note of a server ("database doesn't exist" after DROP IF EXISTS) as a warning.
 logging.getLogger("asyncmy").setLevel(logging.ERROR)
@@ -40,6 +42,21 @@ class Session:
         self._connection = connection
         self._is_worked_on = is_worked_on
         self._patience = patience
+        self._in_talk = False
+        self._answers = 0
+
+    async def talk(self, questions: Callable[[Session], Coroutine[Any, Any, T]]) -> T:
+        """Several questions in a row, watched over as one: to watch a tiny question costs more than to ask it.
+
+        An answer may still take as long as the server works on it, and the talk as long as there are answers.
+        """
+        if self._in_talk:
+            return await questions(self)
+        self._in_talk = True
+        try:
+            return await self._watched(questions(self))
+        finally:
+            self._in_talk = False
 
     async def rows(self, sql: str, **values: Any) -> list[Row]:
         """The rows of a query of ours, with ``:name`` parameters."""
@@ -55,9 +72,28 @@ class Session:
         """Run a statement exactly as it is: percent signs and colons mean nothing. Its rows, if it has any."""
         return await self._execute(statement, None)
 
+    async def script(self, statements: Sequence[str]) -> list[list[Row]]:
+        """PostgreSQL alone: the rows of each statement, all of them sent at once and run in one transaction."""
+        work = self._scripted("; ".join(statements))
+        return await (work if self._in_talk else self._watched(work))
+
+    @property
+    def server_version(self) -> int:
+        """PostgreSQL alone: the version that the server told us at the beginning, 150004 for 15.4."""
+        return int(self._connection.info.server_version)
+
     async def _execute(self, sql: str, values: dict[str, Any] | None) -> list[Row]:
-        work = bounded(cancellable(self._executed(sql, values), lambda _: None), self._cut)
-        return await pulse.answer(work, lambda: self._is_worked_on(self._number()), self._patience)
+        work = self._executed(sql, values)
+        return await (work if self._in_talk else self._watched(work))
+
+    async def _watched(self, work: Coroutine[Any, Any, T]) -> T:
+        guarded = bounded(cancellable(work, lambda _: None), self._cut)
+        return await pulse.answer(guarded, self._lives, self._patience)
+
+    async def _lives(self) -> bool:
+        """Whether answers have come since the last time, or one is being worked on."""
+        answers, self._answers = self._answers, 0
+        return answers > 0 or await self._is_worked_on(self._number())
 
     def _cut(self) -> None:
         connection = self._connection
@@ -71,7 +107,20 @@ class Session:
     async def _executed(self, sql: str, values: dict[str, Any] | None) -> list[Row]:
         async with self._connection.cursor() as cursor:
             await cursor.execute(sql, values)
-            return [] if cursor.description is None else [tuple(row) for row in await cursor.fetchall()]
+            found = [] if cursor.description is None else [tuple(row) for row in await cursor.fetchall()]
+        self._answers += 1
+        return found
+
+    async def _scripted(self, sql: str) -> list[list[Row]]:
+        found: list[list[Row]] = []
+        async with self._connection.cursor() as cursor:
+            await cursor.execute(sql)
+            more = True
+            while more:
+                found.append([] if cursor.description is None else await cursor.fetchall())
+                more = cursor.nextset()
+        self._answers += 1
+        return found
 
 
 @asynccontextmanager
@@ -88,7 +137,9 @@ async def session(
     """
     postgresql = instance.kind is EngineKind.POSTGRESQL
     with translated(instance, database, what):
-        await asyncio.to_thread(importlib.import_module, "psycopg" if postgresql else "asyncmy")
+        driver = "psycopg" if postgresql else "asyncmy"
+        if driver not in sys.modules:
+            await asyncio.to_thread(importlib.import_module, driver)
         async with asyncio.timeout(conninfo.CONNECT_TIMEOUT):
             connection = await (_postgresql if postgresql else _mysql_family)(instance, database)
         try:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from vya_backupd.engines import postgresql_rights as rights
 from vya_backupd.engines.globals import GlobalsTarget
 from vya_backupd.model.instance import DatabaseFacts, EngineKind, Lack, ServerFacts
-from vya_backupd.probe.connect import Session
+from vya_backupd.probe.connect import Row, Session
 
 _OURS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
 _NO_EXTENSION = (
@@ -26,7 +26,7 @@ _COUNTS = f"""
              WHERE {_OURS} AND {_NO_EXTENSION.format(catalog="pg_catalog.pg_proc", oid="p.oid")}),
            (SELECT count(*) FROM pg_catalog.pg_trigger WHERE NOT tgisinternal),
            (SELECT count(*) FROM pg_catalog.pg_event_trigger),
-           pg_catalog.pg_database_size(pg_catalog.current_database())
+           pg_catalog.pg_database_size(pg_catalog.current_database()), pg_catalog.pg_is_in_recovery()
 """  # noqa: S608 - constants of this module
 
 _PLAIN = """
@@ -51,6 +51,8 @@ _ROLES = """
     SELECT rolname FROM pg_catalog.pg_roles WHERE oid IN (SELECT role FROM needed) ORDER BY 1
 """
 _EXTENSIONS = "SELECT extname, extversion FROM pg_catalog.pg_extension WHERE extname <> 'plpgsql' ORDER BY 1"
+_RECORDED = "datcollversion"
+"""The column with the version that the collation had when the database was made; since release 15."""
 _LONGEST_LIST = 8000
 """Characters; a longer list is not recorded, since it travels in the header of the file, which has an end."""
 
@@ -84,9 +86,13 @@ async def sizes(session: Session) -> dict[str, int]:
 
 async def facts(session: Session, name: str) -> DatabaseFacts:
     """Everything about the database that the session is connected to."""
-    relations = await session.rows(_RELATIONS)
-    procedures, triggers, events, size = (await session.rows(_COUNTS))[0]
-    properties = await _properties(session)
+    columns = _columns(session.server_version // 10_000)
+    relations, counts, (described,), extensions, roles, account, ((plain,),) = await session.script(
+        (_RELATIONS, _COUNTS, _description(columns), _EXTENSIONS, _ROLES, rights.ACCOUNT, _PLAIN)
+    )
+    procedures, triggers, events, size, is_standby = counts[0]
+    *values, actual_collation = described
+    properties = {key: str(value) for key, value in zip(columns, values, strict=True) if value is not None}
     return DatabaseFacts(
         name=name,
         size_bytes=int(size),
@@ -95,78 +101,77 @@ async def facts(session: Session, name: str) -> DatabaseFacts:
         procedures_count=int(procedures),
         triggers_count=int(triggers),
         events_count=int(events),
-        properties=properties,
-        warnings=(*await _standby_warning(session, relations), *await _collation_warning(session, properties)),
-        lacks=await _lacks(session),
-        is_plain=bool(await session.value(_PLAIN)),
+        properties=properties | _needs(extensions, roles),
+        warnings=(
+            *_standby_warning(relations, is_standby=bool(is_standby)),
+            *_collation_warning(properties.get("collation_version"), actual_collation),
+        ),
+        lacks=await _lacks(session, rights.Account(*account[0])),
+        is_plain=bool(plain),
     )
 
 
-async def _properties(session: Session) -> dict[str, str]:
-    major = int(await session.value("SELECT current_setting('server_version_num')::int")) // 10_000
-    columns = {"lc_collate": "datcollate", "lc_ctype": "datctype"}
+def _columns(major: int) -> dict[str, str]:
+    """The properties of a database, each with what it is in the catalog of this release."""
+    columns = {
+        "encoding": "pg_catalog.pg_encoding_to_char(encoding)",
+        "tablespace": "(SELECT spcname FROM pg_catalog.pg_tablespace t WHERE t.oid = dattablespace)",
+        "owner": "pg_catalog.pg_get_userbyid(datdba)",
+        "lc_collate": "datcollate",
+        "lc_ctype": "datctype",
+    }
     if major >= 15:
         columns["locale_provider"] = (
             "CASE datlocprovider WHEN 'i' THEN 'icu' WHEN 'b' THEN 'builtin' WHEN 'c' THEN 'libc' END"
         )
         columns["locale"] = "datlocale" if major >= 17 else "daticulocale"
-        columns["collation_version"] = "datcollversion"
+        columns["collation_version"] = _RECORDED
     if major >= 16:
         columns["icu_rules"] = "daticurules"
-    chosen = ", ".join(columns.values())
-    row = (
-        await session.rows(
-            "SELECT pg_catalog.pg_encoding_to_char(encoding),"  # noqa: S608 - names of columns, from above
-            " (SELECT spcname FROM pg_catalog.pg_tablespace t WHERE t.oid = dattablespace),"
-            f" pg_catalog.pg_get_userbyid(datdba), {chosen}"
-            " FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()"
-        )
-    )[0]
-    named = zip(("encoding", "tablespace", "owner", *columns), row, strict=True)
-    found = {key: str(value) for key, value in named if value is not None}
-    return found | await _needs(session)
+    return columns
 
 
-async def _needs(session: Session) -> dict[str, str]:
+def _description(columns: dict[str, str]) -> str:
+    """Asks for these properties, and for the version that the collation has now."""
+    actual = "NULL"
+    if _RECORDED in columns.values():
+        actual = f"CASE WHEN {_RECORDED} IS NOT NULL THEN pg_catalog.pg_database_collation_actual_version(oid) END"
+    return (
+        f"SELECT {', '.join(columns.values())}, {actual} FROM pg_catalog.pg_database"  # noqa: S608 - names of columns
+        " WHERE datname = pg_catalog.current_database()"
+    )
+
+
+def _needs(extensions: Sequence[Row], roles: Sequence[Row]) -> dict[str, str]:
     """Roles and extensions that a server must have to take the database, as JSON; extensions with their versions."""
-    versions = {str(name): str(version) for name, version in await session.rows(_EXTENSIONS)}
-    roles = [str(name) for (name,) in await session.rows(_ROLES)]
-    found = {"roles": roles, "extensions": list(versions), "extension_versions": versions}
+    versions = {str(name): str(version) for name, version in extensions}
+    names = [str(name) for (name,) in roles]
+    found = {"roles": names, "extensions": list(versions), "extension_versions": versions}
     needs = {key: json.dumps(value) for key, value in found.items()}
     return {key: text for key, text in needs.items() if len(text) <= _LONGEST_LIST}
 
 
-async def _lacks(session: Session) -> tuple[Lack, ...]:
+async def _lacks(session: Session, account: rights.Account) -> tuple[Lack, ...]:
     """Rights that the account does not have here; nothing more is asked of a superuser."""
-    account = rights.Account(*(await session.rows(rights.ACCOUNT))[0])
     if account.is_superuser:
         return ()
-    unreadable = [
-        (str(schema), str(name), bool(usable)) for schema, name, usable in await session.rows(rights.UNREADABLE)
-    ]
-    secured = [(str(schema), str(name)) for schema, name in await session.rows(rights.SECURED)]
-    counts = map(int, (await session.rows(rights.OTHERS))[0])
-    return tuple(rights.lacks(account, rights.DatabaseRights(unreadable, secured, *counts)))
+    unreadable, secured, (counts,) = await session.script((rights.UNREADABLE, rights.SECURED, rights.OTHERS))
+    tables = [(str(schema), str(name), bool(usable)) for schema, name, usable in unreadable]
+    hidden = [(str(schema), str(name)) for schema, name in secured]
+    return tuple(rights.lacks(account, rights.DatabaseRights(tables, hidden, *map(int, counts))))
 
 
-async def _standby_warning(session: Session, relations: Sequence[tuple[object, ...]]) -> list[str]:
+def _standby_warning(relations: Sequence[Row], *, is_standby: bool) -> list[str]:
     """Unlogged tables are on a standby without their rows, and pg_dump does not ask for them there."""
     unlogged = [
         f"{schema}.{name}" for schema, name, kind, persistence in relations if (kind, persistence) == ("r", "u")
     ]
-    if not unlogged or not await session.value("SELECT pg_catalog.pg_is_in_recovery()"):
+    if not unlogged or not is_standby:
         return []
     return [f"this is a standby, which has no rows of unlogged tables: {listed(unlogged)}"]
 
 
-async def _collation_warning(session: Session, properties: dict[str, str]) -> list[str]:
-    recorded = properties.get("collation_version")
-    if recorded is None:
-        return []
-    actual = await session.value(
-        "SELECT pg_catalog.pg_database_collation_actual_version(oid) FROM pg_catalog.pg_database"
-        " WHERE datname = pg_catalog.current_database()"
-    )
+def _collation_warning(recorded: str | None, actual: object) -> list[str]:
     if actual in (None, recorded):
         return []
     return [

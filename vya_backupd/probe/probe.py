@@ -63,9 +63,8 @@ class Probe:
     async def database(self, instance: Instance, name: str) -> DatabaseFacts:
         """Tables, counts, size, properties and warnings of one database."""
         async with self._session(instance, name, "reading the database's facts") as each:
-            if instance.kind is EngineKind.POSTGRESQL:
-                return await postgresql.facts(each, name)
-            return await mysql_family.facts(each, name)
+            facts = postgresql.facts if instance.kind is EngineKind.POSTGRESQL else mysql_family.facts
+            return await each.talk(lambda talk: facts(talk, name))
 
     async def execute(self, instance: Instance, statements: Sequence[str], database: str | None = None) -> None:
         """Run statements one by one on one connection, each committed by itself; the first failure ends it.
