@@ -39,7 +39,7 @@ from vya_backupd.daemon.neighbours import warn_of_open_folders
 from vya_backupd.daemon.notify import Notifier
 from vya_backupd.daemon.part import Part
 from vya_backupd.daemon.queue import OperationQueue
-from vya_backupd.errors import BusyError, VyaError
+from vya_backupd.errors import VyaError
 from vya_backupd.model.event import Event
 from vya_backupd.model.operation import OperationKind
 from vya_backupd.observe.log import log_event
@@ -47,6 +47,7 @@ from vya_backupd.observe.metrics import Metrics
 from vya_backupd.operations.backup import BackupHandler
 from vya_backupd.operations.prune import PruneHandler
 from vya_backupd.operations.rebuild import RebuildHandler, rebuild
+from vya_backupd.operations.recording import record_late
 from vya_backupd.operations.restore import RestoreHandler
 from vya_backupd.operations.stock import settle_cut_short, settle_stock
 from vya_backupd.operations.verify import VerifyHandler
@@ -157,7 +158,7 @@ class App:
     def _furnish(self) -> None:
         """Make what lives beside the queue, and what the control socket shows of it."""
         self.checks = Checks(self.site, self.service, lambda: self.lifecycle.phase in _SERVING, self._rest)
-        self.checks.further.append(self.queue.record_late_ends)
+        self.checks.further += [lambda: record_late(self.site), self.queue.record_late_ends]
         house = House(self.site, self.queue, self.service, self.metrics, self.lifecycle, standalone=not self._public)
         parts, panels = furnish(house)
         self.parts: list[Part] = [self.checks, *parts]
@@ -177,11 +178,7 @@ class App:
                 _log.error("daemon.part_failed_to_settle", part=part.name, exc_info=end)
 
     async def _submit(self, kind: OperationKind, request: dict[str, Any]) -> None:
-        """Queue what one operation asks of another. A daemon that stops takes nothing: that is no failure of the asker."""
-        try:
-            await self.queue.submit(kind, request, "daemon")
-        except BusyError as error:
-            _log.warning("operation.not_queued", kind=str(kind), reason=error.message)
+        await self.queue.submit(kind, request, "daemon")
 
     def _engine_of(self, instance_id: str) -> str:
         instance = self.site.settings.instances.get(instance_id)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ServerPool
 from tests.e2e.killing import Scene, heard, locked, staged
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, until
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +100,44 @@ def test_a_backup_that_was_never_recorded_is(scene: Scene) -> None:
     (backup_id,) = scene.store.backups().keys() - before
     scene.product.start()
     assert backup_id in scene.control.backups()
+    scene.clean()
+
+
+@contextmanager
+def refusing(scene: Scene, change: str) -> Iterator[None]:
+    """The catalog refuses one kind of change: a rule in the real file, which the daemon's database obeys."""
+    with closing(sqlite3.connect(scene.product.state_dir / "catalog.db", isolation_level=None)) as catalog:
+        catalog.execute(f"CREATE TRIGGER refuses BEFORE {change} BEGIN SELECT RAISE(ABORT, 'not now'); END")
+        try:
+            yield
+        finally:
+            catalog.execute("DROP TRIGGER refuses")
+
+
+def test_a_backup_that_the_catalog_refused_is_listed_as_soon_as_it_can_be(scene: Scene) -> None:
+    before = scene.store.backups().keys()
+    with refusing(scene, "INSERT ON backups"):
+        (step,) = scene.control.finished(scene.control.back_up())["steps"]
+    (backup_id,) = scene.store.backups().keys() - before
+    assert step["state"] == "failed"
+    assert scene.store.backups()[backup_id].name in step["error"]["message"]
+    assert "will be listed" in step["error"]["hint"]
+    scene.product.signal(signal.SIGHUP)  # the daemon looks at itself after each reload
+    until(lambda: backup_id in scene.control.backups())
+    with closing(sqlite3.connect(scene.product.state_dir / "catalog.db")) as catalog:
+        told = catalog.execute("SELECT name FROM events WHERE data LIKE ?", [f"%{backup_id}%"]).fetchall()
+    assert told == [("backup.published",)]
+    scene.clean()
+
+
+def test_an_end_that_cannot_be_recorded_keeps_no_other_database_from_its_backup(scene: Scene) -> None:
+    change = f"UPDATE ON steps WHEN NEW.state = 'succeeded' AND NEW.database = '{scene.database}'"
+    with refusing(scene, change):
+        record = scene.control.finished(scene.control.back_up(globals=True))
+    states = {step["database"]: step["state"] for step in record["steps"]}
+    assert states == {scene.database: "failed", "@globals": "succeeded"}
+    assert record["operation"]["state"] == "failed"
+    assert "not now" in record["operation"]["error"]["message"]
     scene.clean()
 
 

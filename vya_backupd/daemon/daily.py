@@ -57,7 +57,7 @@ class DailyRetention:
         if self._asked is not None and not is_due(now, self._asked, RETRY):
             return False
         self._asked = now
-        await self._site.submit(OperationKind.PRUNE, {"instances": None})
+        await self._site.ask(OperationKind.PRUNE, {"instances": None})
         return True
 
 

@@ -119,20 +119,26 @@ class BackupHandler:
         return [Dump(surveyed.instance, surveyed.server, name, level, codec, dry) for name in names]
 
     async def _run_all(self, work: Work, jobs: Sequence[Dump], line: Line) -> None:
+        """Each job to its end. Then the first failure that was not one of a database: it stops no other."""
         tools = _Tools(self._site)
-        try:
-            async with asyncio.TaskGroup() as group:
-                for job in jobs:
-                    await line.flight.acquire()
-                    task = group.create_task(
-                        self._run_one(work, job, line, tools), name=f"backup {job.instance.id}/{job.database}"
-                    )
-                    task.add_done_callback(lambda _: line.flight.release())
-        except BaseExceptionGroup as group_error:
-            raise _first(group_error) from None
+        failures: list[Exception] = []
+
+        async def run(job: Dump) -> None:
+            try:
+                await self._run_one(work, job, line, tools)
+            except Exception as error:  # noqa: BLE001 - whatever it is, other databases are dumped, perhaps for hours
+                failures.append(error)
+
+        async with asyncio.TaskGroup() as group:
+            for job in jobs:
+                await line.flight.acquire()
+                task = group.create_task(run(job), name=f"backup {job.instance.id}/{job.database}")
+                task.add_done_callback(lambda _: line.flight.release())
+        if failures:
+            raise failures[0]
 
     async def _run_one(self, work: Work, job: Dump, line: Line, tools: _Tools) -> None:
-        """One step, to its end or failure; only cancellation leaves through here."""
+        """One step, to its end or failure on record. What leaves through here could not be recorded, or is a defect."""
         where = (job.instance.id, job.database)
         begun = False
 
@@ -148,9 +154,9 @@ class BackupHandler:
             await work.step_finished(*where, State.FAILED, error=error.at(*where))
             return
         await work.step_finished(*where, State.SUCCEEDED, backup_id=done.backup_id, detail=done.detail)
-        if done.backup_id and self._site.config.backup.verify_integrity and self._site.submit is not None:
+        if done.backup_id and self._site.config.backup.verify_integrity:
             # An operation of its own: reading back is no part of the backup's time, and its failure is not the backup's.
-            await self._site.submit(OperationKind.VERIFY, {"backup_id": done.backup_id})
+            await self._site.ask(OperationKind.VERIFY, {"backup_id": done.backup_id})
 
     async def _attempts(
         self, work: Work, job: Dump, line: Line, tools: _Tools, begin: Callable[[], Awaitable[None]]
@@ -188,13 +194,6 @@ class _Tools:
     def forget(self) -> None:
         """Look anew the next time."""
         self._found = None
-
-
-def _first(error: BaseException) -> BaseException:
-    """What made a group of tasks end."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def _only(surveyed: Sequence[_Surveyed], wanted: Sequence[str], *, resumed: bool) -> list[_Surveyed]:

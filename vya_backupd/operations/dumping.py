@@ -21,7 +21,6 @@ from typing import Any
 
 from vya_backupd import faults
 from vya_backupd.config.schema import Config
-from vya_backupd.engines.base import Engine
 from vya_backupd.engines.mysql_rights import accounts_lack
 from vya_backupd.engines.scanner import SEGMENT_SIZE
 from vya_backupd.errors import ServerError, ToolError, VyaError
@@ -32,6 +31,7 @@ from vya_backupd.model.operation import Progress
 from vya_backupd.operations.dump_run import DumpRun
 from vya_backupd.operations.dumping_parallel import dump_database, planned
 from vya_backupd.operations.looking import Dump, InstalledTools, Look, look, refuse_lacking_tables, with_help
+from vya_backupd.operations.recording import record
 from vya_backupd.operations.site import Site
 from vya_backupd.operations.work import Work
 from vya_backupd.pipeline.dump import DumpResult, Stream
@@ -39,9 +39,6 @@ from vya_backupd.policy.dump_plan import DumpPlan
 from vya_backupd.policy.naming import Subject
 from vya_backupd.storage import Partial
 from vya_backupd.unbroken import to_its_end
-
-_LAST_WORDS = 5.0
-"""Seconds that a tool has to end by itself after its stream was found wanting."""
 
 Turn = Callable[[], AbstractAsyncContextManager[None]]
 """What is held while the tool runs."""
@@ -63,7 +60,6 @@ class Dumper:
         self._work = work
         self._job = job
         self._installed = installed
-        self._engine: Engine = job.engine
         self._config: Config = site.config
         self._id = new_backup_id(site.now())
         self._expected = 0
@@ -152,7 +148,7 @@ class Dumper:
             self._work.operation.submitted_by,
             {"backup_id": facts.id, "path": stored.path, "size_bytes": stored.manifest.size_bytes},
         )
-        await self._site.catalog.backups.record(stored, event)
+        await record(self._site, stored, event)
         faults.point("backup.recorded")
 
     def _path(self, facts: BackupFacts) -> str:

@@ -124,7 +124,7 @@ async def after_backup(site: Site, work: Work, request: BackupRequest) -> None:
         made = sorted({step.instance for step in operation.steps if step.backup_id}) if operation else []
         if made:
             everything = request.instances is None and request.databases is None
-            await site.submit(OperationKind.PRUNE, {"instances": None if everything else made})
+            await site.ask(OperationKind.PRUNE, {"instances": None if everything else made})
     except VyaError as error:
         _log.warning("retention.not_queued", code=error.code, reason=error.message)
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import structlog
+
 from vya_backupd.catalog import Catalog
 from vya_backupd.config.credentials_schema import Entry
 from vya_backupd.config.schema import Config
@@ -21,7 +23,8 @@ from vya_backupd.config.schema_service import Scheduling
 from vya_backupd.config.schema_storage import Retention
 from vya_backupd.config.secret_ref import Decrypt
 from vya_backupd.errors import NotFoundError, VyaError
-from vya_backupd.model.backup import Manifest
+from vya_backupd.model.backup import Manifest, StoredBackup
+from vya_backupd.model.event import Event
 from vya_backupd.model.instance import Instance
 from vya_backupd.model.operation import OperationKind
 from vya_backupd.operations.limits import Limits
@@ -32,6 +35,8 @@ from vya_backupd.policy.schedule import Schedule
 from vya_backupd.probe import Probe
 from vya_backupd.process import Spawner, ToolFinder
 from vya_backupd.storage import LocalStore
+
+_log = structlog.get_logger("vya.operations")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +148,8 @@ class Site:
     written back, ``leftovers`` while what dead restores left is taken away. ``stock`` says whether the store was looked
     through. ``in_use`` lists backups (once for each user) that nothing may delete now. ``is_catalog_behind`` is for
     ``rewriting`` alone: a manifest was written, and the catalog may not know. ``decode_manifest`` reads a manifest that
-    lies outside the store. ``submit`` queues a further operation in the daemon's own name. ``limits`` follow the settings
-    by themselves.
+    lies outside the store. ``submit`` queues a further operation in the daemon's own name (``ask``). ``unrecorded`` is for
+    ``recording`` alone: published backups that the catalog has not taken yet. ``limits`` follow the settings by themselves.
     """
 
     settings: Settings
@@ -163,6 +168,7 @@ class Site:
     leftovers: asyncio.Lock = field(default_factory=asyncio.Lock)
     in_use: list[str] = field(default_factory=list)
     is_catalog_behind: bool = False
+    unrecorded: list[tuple[StoredBackup, Event]] = field(default_factory=list)
     stock: Stock = field(default_factory=Stock)
     limits: Limits = field(init=False)
 
@@ -173,6 +179,15 @@ class Site:
     def config(self) -> Config:
         """The configuration in force."""
         return self.settings.config
+
+    async def ask(self, kind: OperationKind, request: dict[str, Any]) -> None:
+        """Queue what one operation asks of another. Where that cannot be, the log says so: the asker has not failed."""
+        if self.submit is None:
+            return
+        try:
+            await self.submit(kind, request)
+        except VyaError as error:
+            _log.warning("operation.not_queued", kind=str(kind), code=error.code, reason=error.message)
 
     def instance(self, instance_id: str) -> Instance:
         """The instance of this id.
