@@ -35,6 +35,12 @@ def test_there_and_back() -> None:
         assert manifest_from_json(json.loads(json.dumps(manifest_to_json(manifest)))) == manifest
 
 
+def test_what_could_not_be_read_again_is_not_written() -> None:
+    for wrong in (replace(made(), duration_seconds=-1.0), replace(made(), hold=Hold("\udcff", "ana", samples.MOMENT))):
+        with pytest.raises(IntegrityError, match="the manifest is damaged"):
+            encode_manifest(wrong)
+
+
 def test_promised_blocks() -> None:
     record = manifest_to_json(made())
     assert record["version"] == "2.0.0"

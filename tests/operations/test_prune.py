@@ -17,7 +17,7 @@ from tests.operations.rig import INSTANCE, NOW, Rig, Run, rig
 from vya_backupd.api.route import Asked
 from vya_backupd.api.wire import parse_time
 from vya_backupd.config.credentials_schema import Entry
-from vya_backupd.errors import NotFoundError, StorageError
+from vya_backupd.errors import NotFoundError, StorageError, UsageError
 from vya_backupd.model.backup import GLOBALS_NAME, Hold
 from vya_backupd.model.operation import Operation, OperationKind, State, Step
 from vya_backupd.operations import holds
@@ -127,6 +127,14 @@ async def test_a_hold_that_the_catalog_does_not_know_of_protects(house: Rig) -> 
     assert house.stored() == {"a", "b", "c"}
     (verdict,) = [each for each in await judged(house.site) if each.backup.id == "a"]
     assert verdict.reasons == ("held by anna: audit",)
+
+
+async def test_a_note_that_no_manifest_can_hold_is_refused_and_changes_nothing(house: Rig) -> None:
+    stored = await house.backup("a", 2)
+    for note in ("cut \udcff", "zero \0"):
+        with pytest.raises(UsageError, match="note"):
+            await holds.hold(house.site, "a", note, None, "anna")
+    assert house.site.store.read_manifest(stored.path).hold is None
 
 
 async def test_a_hold_protects_until_its_end_and_no_longer(house: Rig) -> None:

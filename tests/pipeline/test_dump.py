@@ -9,6 +9,7 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,12 @@ from tests.dumpfile import samples
 from tests.pipeline.conftest import TERMS, Fed, dump_text, sample_text
 from tests.pipeline.lines import LineScanner
 from tests.waiting import PATIENCE
+from vya_backupd.dumpfile.manifest import decode_manifest, encode_manifest
 from vya_backupd.dumpfile.reader import describe
 from vya_backupd.dumpfile.segment import RawSegment
-from vya_backupd.errors import DumpError, StorageError, ToolError, VyaError
+from vya_backupd.errors import DumpError, IntegrityError, StorageError, ToolError, VyaError
 from vya_backupd.pipeline.dump import Stream, dump
+from vya_backupd.pipeline.verify import VerifyTerms, verify
 
 
 def threads() -> set[str]:
@@ -41,6 +44,23 @@ async def test_file_holds_the_dump_and_describes_itself(tmp_path: Path, pool: Th
     found = describe(lambda at, size: data[at : at + size], len(data), "a.sql.gz", result.checksum)
     assert found == result.manifest("a.sql.gz")
     assert found.warnings == ("careful",)
+
+
+async def test_a_clock_that_is_set_back_meanwhile_leaves_a_whole_backup(
+    tmp_path: Path, pool: ThreadPoolExecutor
+) -> None:
+    path, earlier = tmp_path / "x.sql.gz", samples.MOMENT - timedelta(hours=2)
+    result = await dump_text(sample_text(100), path, pool, replace(TERMS, now=lambda: earlier))
+    assert (result.finished_at, result.duration_seconds) == (earlier, 0.0)
+    manifest = result.manifest(path.name)
+    assert decode_manifest(encode_manifest(manifest)) == manifest
+    assert (await verify(path, pool, VerifyTerms(manifest))).manifest == manifest
+
+
+async def test_what_no_reader_would_take_is_not_written(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+    facts = replace(samples.facts(), tool="pg_dump\0")
+    with pytest.raises(IntegrityError, match="facts"):
+        await dump_text(sample_text(100), tmp_path / "x.sql.gz", pool, replace(TERMS, header=lambda: facts))
 
 
 async def test_md5(tmp_path: Path, pool: ThreadPoolExecutor) -> None:

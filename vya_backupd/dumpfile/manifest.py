@@ -96,8 +96,15 @@ def manifest_from_fields(record: dict[str, Any]) -> Manifest:
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """The file ``.metadata.json``, to the byte."""
-    return _layout(manifest_to_json(manifest))
+    """The file ``.metadata.json``, to the byte.
+
+    Raises:
+        IntegrityError: ``damaged_manifest``: it would not be read as it was written, so it must not take any place.
+    """
+    data = _layout(manifest_to_json(manifest))
+    if decode_manifest(data) != manifest:
+        raise _damaged("it would not be read as it was written")
+    return data
 
 
 def decode_manifest(data: bytes) -> Manifest:

@@ -6,10 +6,11 @@ import hashlib
 from collections.abc import Callable
 
 from vya_backupd.dumpfile.extents import ExtentBuilder
-from vya_backupd.dumpfile.facts import encode_facts
+from vya_backupd.dumpfile.facts import decode_facts, encode_facts
 from vya_backupd.dumpfile.framing import Deflated
-from vya_backupd.dumpfile.seal import Closing, Seal, encode_seal, tables_digest
+from vya_backupd.dumpfile.seal import Closing, Seal, decode_seal, encode_seal, tables_digest
 from vya_backupd.dumpfile.segment import FRAMINGS, Label, MemberKind, RawSegment, clip_name, encode_payload
+from vya_backupd.errors import IntegrityError
 from vya_backupd.model.backup import BackupFacts, Extent
 from vya_backupd.model.file_codec import FileCodec
 
@@ -67,10 +68,13 @@ class FileWriter:
 
         Raises:
             ValueError: the facts speak of another codec than this file has.
+            IntegrityError: no reader would take them as they are.
         """
         if facts.codec is not self._framing.codec:
             raise ValueError(f"the facts say {facts.codec}, the file is {self._framing.codec}")
-        return self._payload(MemberKind.FACTS, encode_facts(facts, self.algorithm))
+        payload = encode_facts(facts, self.algorithm)
+        _refuse_changed("facts", facts, decode_facts(payload)[0])
+        return self._payload(MemberKind.FACTS, payload)
 
     def add(self, segment: RawSegment, deflated: Deflated) -> bytes:
         """The member of a segment, which another thread has compressed."""
@@ -94,7 +98,7 @@ class FileWriter:
         return member
 
     def last(self, closing: Closing) -> bytes:
-        """The members that seal the file."""
+        """The members that seal the file. Raises IntegrityError: no reader would take the seal as it is."""
         seal = Seal(
             members=self.members,
             objects=self._extents.objects,
@@ -111,7 +115,9 @@ class FileWriter:
             schema_info=closing.schema_info,
             warnings=closing.warnings,
         )
-        return self._payload(MemberKind.SEAL, encode_seal(seal))
+        payload = encode_seal(seal)
+        _refuse_changed("seal", seal, decode_seal(payload))
+        return self._payload(MemberKind.SEAL, payload)
 
     def _payload(self, kind: MemberKind, payload: bytes) -> bytes:
         return b"".join(self._emit(member) for member in encode_payload(self._framing, kind, payload))
@@ -122,3 +128,9 @@ class FileWriter:
         self.size += len(member)
         self.members += 1
         return member
+
+
+def _refuse_changed(what: str, written: object, read: object) -> None:
+    """A file that says what no reader takes could never be restored: it must not become a backup."""
+    if written != read:
+        raise IntegrityError(f"the backup's {what} would not be read as they were written")

@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from vya_backupd.errors import BusyError
+from vya_backupd.dumpfile.reading import text
+from vya_backupd.errors import BusyError, UsageError
 from vya_backupd.model.backup import Hold, StoredBackup
 from vya_backupd.model.event import Event
 from vya_backupd.operations.claims import claimed
@@ -19,7 +20,17 @@ from vya_backupd.unbroken import to_its_end
 
 
 async def hold(site: Site, backup_id: str, note: str, until: datetime | None, actor: str) -> StoredBackup:
-    """Keep a backup from deletion. A second hold replaces the first."""
+    """Keep a backup from deletion. A second hold replaces the first.
+
+    Raises:
+        UsageError: the note is no text that a manifest can hold.
+    """
+    try:
+        text(note)
+    except ValueError:
+        raise UsageError(
+            "the note is no text that can be kept", hint="Write it in UTF-8, without zero bytes."
+        ) from None
     held = Hold(note, actor, site.now(), until)
     return await _rewrite(site, backup_id, held, "backup.held", actor)
 

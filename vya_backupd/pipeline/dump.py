@@ -151,9 +151,10 @@ class _Dump:
         for segment, deflated in self._shelf.all() if self._shelf else ():
             self._line.add_packed(segment, deflated)
         finished_at = self._terms.now()
+        passed = (finished_at - self._known().started_at).total_seconds()
         closing = Closing(
             finished_at=finished_at,
-            duration_seconds=round((finished_at - self._known().started_at).total_seconds(), 3),
+            duration_seconds=max(round(passed, 3), 0.0),  # the clock may have been set back meanwhile
             schema_info=self._main.scanner.summary,
             tables=frozenset().union(*(stream.scanner.tables for stream in (self._main, *self._others))),
             warnings=tuple(self._terms.warnings()),
