@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gzip
 import os
+import resource
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,11 +17,13 @@ import pytest
 
 from tests.pipeline.conftest import TERMS, Fed
 from tests.waiting import PATIENCE
+from vya_backupd.dumpfile.codec import Deflated
 from vya_backupd.dumpfile.reader import describe, members
 from vya_backupd.dumpfile.segment import RawSegment
-from vya_backupd.errors import DumpError, VyaError
+from vya_backupd.errors import DumpError, StorageError, VyaError
 from vya_backupd.model.backup import SchemaInfo, Section
 from vya_backupd.pipeline.dump import DumpResult, Stream, dump
+from vya_backupd.pipeline.shelf import Shelf
 
 DATA = frozenset({Section.DATA})
 
@@ -208,3 +211,24 @@ async def test_after_feed_deals_the_next_piece(tmp_path: Path, pool: ThreadPoolE
         result = await dumped(tmp_path / "a", pool, [main, Stream(read, SectionScanner(), DATA, deal)])
     assert result.rows == len(MAIN) - 1 + 5
     os.close(read)
+
+
+def _fill(beside: int) -> None:
+    segment = RawSegment(Section.POST, "t", [], 0, 0)
+    with Shelf(beside) as shelf:
+        for _ in range(100):
+            shelf.put(segment, Deflated(b"x" * 999, 0))
+
+
+def test_a_disk_that_is_full_for_what_waits_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closing the file aside meets the full disk again; that must not come in place of the first failure."""
+    monkeypatch.setattr("vya_backupd.pipeline.shelf._IN_MEMORY", 1000)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with (tmp_path / "backup").open("wb") as sink:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+        try:
+            with pytest.raises(StorageError) as caught:
+                _fill(sink.fileno())
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.code == "disk_full"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -28,7 +29,9 @@ class Shelf:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        # Closing writes what a full disk refused before, and fails again: the first failure is told already.
+        with contextlib.suppress(OSError):
+            self._file.close()
 
     def put(self, segment: RawSegment, deflated: Deflated) -> None:
         """Keep one more.
