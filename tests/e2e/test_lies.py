@@ -26,6 +26,7 @@ tiny) echo '-- a dump';;
 no-end) {real} "$@" | sed '/ump complete/,$d';;
 half) {real} "$@" | head -c 300000;;
 more) {real} "$@"; echo 'drop table a_rows;';;
+other-token) {real} "$@" | sed 's/^.unrestrict .*/\\\\unrestrict anotherdump/';;
 failure) {real} "$@"; exit 1;;
 warning) {real} "$@"; status=$?; echo '{name}: warning: the moon is full, error prone' >&2; exit $status;;
 less) first=$1; shift; exec {real} "$first" {less} "$@";;
@@ -79,6 +80,13 @@ def told(scene: Scene, lie: str) -> str:
 def test_what_is_no_whole_dump_is_no_backup_though_the_tool_ended_well(scene: Scene, lie: str) -> None:
     step = scene.failed(told(scene, lie), {"dump_incomplete"})
     assert step["error"]["retryable"] is True
+
+
+def test_a_closing_token_that_is_not_the_opening_one_is_no_end(scene: Scene) -> None:
+    if scene.server.kind != "postgresql":
+        pytest.skip("only PostgreSQL's dumps have such tokens")
+    step = scene.failed(told(scene, "other-token"), {"dump_incomplete"})
+    assert "restrict" in step["error"]["message"]
 
 
 def test_a_whole_dump_of_a_tool_that_failed_is_no_backup(scene: Scene) -> None:

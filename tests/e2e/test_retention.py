@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,6 +108,32 @@ def test_each_backup_is_followed_by_a_prune(scene: Scene) -> None:
     scene.clean()
     metrics = scene.product.get("/metrics")[1]
     assert f'vya_backups_expired_total{{database_id="one"}} {len(scene.product.events("backup.expired"))}.0' in metrics
+
+
+def test_nothing_goes_for_a_backup_that_is_not_complete(scene: Scene) -> None:
+    """Neither for one that fails nor for one of which all but the last file is there; for a complete one it does."""
+    enable(scene, wanted=True)
+    older, newer = backed_up(scene, 2)
+    assert scene.control.finished(prune(scene))["operation"]["state"] == "succeeded"
+    assert scene.store.backups().keys() == {older, newer}
+    scene.gate.arm("data")
+    operation = scene.control.back_up()
+    os.kill(scene.gate.held(), signal.SIGKILL)
+    scene.gate.disarm()
+    scene.failed(operation, {"tool_killed"})
+    assert scene.control.finished(prune(scene))["expired"] == 0
+
+    scene.arm("store.checksum=hang")
+    operation = scene.control.back_up()
+    until(lambda: scene.hangs, otherwise="it does not come to the point")
+    pruning = prune(scene)
+    assert scene.store.backups().keys() == {older, newer}
+    scene.arm("")
+    newest = str(scene.control.finished(operation)["steps"][0]["backup_id"])
+    assert scene.control.finished(pruning)["operation"]["state"] == "succeeded"
+    until(lambda: scene.control.backups().keys() == {newer, newest}, otherwise="the oldest does not go")
+    assert scene.store.backups().keys() == {newer, newest}
+    scene.clean()
 
 
 @pytest.mark.parametrize("point", ["store.tombstone", "store.emptied", "store.deleted"])

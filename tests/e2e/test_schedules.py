@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -99,7 +100,9 @@ def test_clock_changes_in_lisbon(server_pool: ServerPool, tmp_path: Path) -> Non
     server = server_pool.get("postgresql")
     spring = datetime(2026, 3, 29, 1, tzinfo=UTC)  # 01:00 becomes 02:00: there is no half past one
     autumn = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)  # and here are two
-    with planned(server, tmp_path, spring - HOUR, cron="30 1 * * *", timezone="Europe/Lisbon") as found:
+    lisbon: dict[str, Any] = {"cron": "30 1 * * *", "timezone": "Europe/Lisbon"}
+    by_the_hour = {"storage": {"file_naming": {"datetime_format": "%Y%m%d_%H"}}}
+    with planned(server, tmp_path, spring - HOUR, more=by_the_hour, **lisbon) as found:
         found.clock.move_to(spring - SECOND)
         found.done(spring)
         assert found.schedule()["last"]["slot"] == "2026-03-29T02:00:00+01:00"
@@ -116,3 +119,18 @@ def test_clock_changes_in_lisbon(server_pool: ServerPool, tmp_path: Path) -> Non
         assert shown["last"]["slot"] == "2026-10-25T01:30:00+01:00"
         assert shown["next_start"] == "2026-10-26T01:30:00+00:00"
         assert len(found.made()) == 2
+        _the_same_hour_again(found)
+
+
+def _the_same_hour_again(found: Planned) -> None:
+    """By the clock on the wall these backups want the names of those before: nothing is overwritten, all are known."""
+    before = found.store.backups()
+    contents = {path: path.read_bytes() for path in before.values()}
+    made = {each["id"] for each in found.product.ok("backup", "--instance", "one")["backups"]}
+    assert len(made) == len(MADE)
+    after = found.store.backups()
+    assert after == before | {each: after[each] for each in made}
+    assert {after[each].name.replace("_2.sql.gz", ".sql.gz") for each in made} <= {path.name for path in contents}
+    assert {path: path.read_bytes() for path in contents} == contents
+    found.product.ok("catalog", "rebuild")
+    assert found.control.backups().keys() == after.keys()
