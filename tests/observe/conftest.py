@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import structlog
 
+from tests.observe.house import House
+from tests.observe.peers import HttpPeer, MailPeer
+from vya_backupd.catalog import Catalog
 from vya_backupd.observe.redaction import forget_secrets
 
 
@@ -23,3 +27,30 @@ def logging_restored() -> Iterator[None]:
     logging.captureWarnings(False)
     structlog.reset_defaults()
     forget_secrets()
+
+
+@pytest.fixture(scope="module")
+def mail_peer() -> Iterator[MailPeer]:
+    with MailPeer() as peer:
+        yield peer
+
+
+@pytest.fixture(scope="module")
+def http_peer() -> Iterator[HttpPeer]:
+    with HttpPeer() as peer:
+        yield peer
+
+
+@pytest.fixture
+async def house(tmp_path: Path, mail_peer: MailPeer, http_peer: HttpPeer) -> AsyncIterator[House]:
+    mail_peer.is_down = False
+    mail_peer.mails.clear()
+    mail_peer.manners.answers.clear()
+    http_peer.requests.clear()
+    http_peer.statuses.clear()
+    catalog = Catalog(f"sqlite+aiosqlite:///{tmp_path / 'catalog.db'}")
+    await catalog.open()
+    house = House(tmp_path, catalog, mail_peer, http_peer)
+    await house.tell()  # from here on: what was before is nobody's business
+    yield house
+    await catalog.close()
