@@ -22,3 +22,19 @@ async def to_its_end(work: Coroutine[Any, Any, _T]) -> _T:
         if not task.cancelled():
             task.exception()  # the cancellation is what the caller hears of; this one counts as heard, too
         raise
+
+
+async def outlasting(work: Coroutine[Any, Any, _T]) -> _T:
+    """Its result, even when we are cancelled: the work counts, and whoever goes on from there asks ``heed``."""
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([task])
+    return task.result()
+
+
+def heed() -> None:
+    """Hear a cancellation that came while something was ``outlasting`` it. Raises CancelledError."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import shlex
 import subprocess
@@ -14,7 +15,8 @@ import pytest
 
 from tests.conftest import ServerPool, _labels
 from tests.e2e.compare_mysql import checksums, load_schema, option_file, own_dump, properties
-from tests.waiting import PATIENCE
+from tests.e2e.killing import Control
+from tests.waiting import PATIENCE, until
 from vya_backupd.testing.product import Product, Ran, instance
 from vya_backupd.testing.servers import PrivateServer
 
@@ -48,6 +50,26 @@ class Place:
     def databases(self) -> list[str]:
         names = [name for (name,) in self.server.sql("SHOW DATABASES")]
         return [name for name in names if "replaced" in name and name != f"{NAME} other"]
+
+    @contextlib.contextmanager
+    def held(self, table: str) -> Iterator[None]:
+        """While this lasts, nobody changes anything of this table."""
+        with option_file(self.server) as login:
+            argv = [str(self.server.tools["client"]), f"--defaults-file={login}", "--batch", "--unbuffered", NAME]
+            with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client:
+                assert client.stdin is not None
+                assert client.stdout is not None
+                client.stdin.write(f"LOCK TABLES `{table}` READ; SELECT 'held';\n".encode())
+                client.stdin.flush()
+                assert client.stdout.readline() == b"held\n"
+                yield
+                client.stdin.close()
+
+    def waiting(self) -> list[tuple[str, ...]]:
+        """The statements that wait for such a lock."""
+        return self.server.sql(
+            "SELECT ID, INFO FROM information_schema.PROCESSLIST WHERE STATE = 'Waiting for table metadata lock'"
+        )
 
     def go_back(self) -> None:
         """Run the command that the log names."""
@@ -154,5 +176,18 @@ def test_without_confirmation_nothing_is_replaced(place: Place) -> None:
 def test_the_backup_takes_the_original_s_place_wholly(place: Place) -> None:
     ran = place.overwrite()
     assert ran.code == 0, ran.err + ran.out
+    assert "\n".join(differences(place.then, picture(place.server))) == ""
+    assert place.databases() == [NAME]
+
+
+def test_a_cancellation_waits_for_an_exchange_that_has_begun(place: Place) -> None:
+    place.server.sql("CREATE TABLE late (a int)", NAME)
+    with place.held("late"), place.product.begin("restore", *place.chosen) as client:
+        until(place.waiting)
+        (running,) = place.product.ok("operations", "list", "--state", "running")["operations"]
+        place.product.ok("operations", "cancel", running["id"])
+        client.terminate()
+    record = Control(place.product).finished(running["id"])
+    assert record["operation"]["state"] == record["steps"][0]["state"] == "succeeded", record
     assert "\n".join(differences(place.then, picture(place.server))) == ""
     assert place.databases() == [NAME]

@@ -65,7 +65,13 @@ class Notebook:
     def __init__(self, state_dir: Path, operation: str, instance: str, target: str) -> None:
         self.now = Belongings(operation, instance, target)
         digest = hashlib.sha256(f"{instance}/{target}".encode()).hexdigest()[:12]
-        self._path = folder_of(state_dir) / f"{operation}-{digest}.json"
+        self.name = f"{operation}-{digest}"
+        self._path = folder_of(state_dir) / f"{self.name}.json"
+
+    @property
+    def is_exchanging(self) -> bool:
+        """Whether an exchange has begun that is neither done nor undone: what stands where, people must decide."""
+        return self.now.swapping is not None
 
     def making(self, database: str) -> None:
         """A database of this name is about to be created."""

@@ -101,7 +101,8 @@ class MysqlTables:
                 notes = lent + await self._make(database, beside, tell)
                 notes += await self._exchange(notebook, database, beside, aside)
             except BaseException:
-                await asyncio.shield(asyncio.ensure_future(self._drop(notebook, beside)))
+                if not notebook.is_exchanging:  # else the way back leads over it
+                    await asyncio.shield(asyncio.ensure_future(self._drop(notebook, beside)))
                 raise
         return notes
 

@@ -30,6 +30,7 @@ from vya_backupd.operations.sources import (
 from vya_backupd.operations.targets import RestorePlan
 from vya_backupd.operations.verify import verify_source
 from vya_backupd.operations.work import Work
+from vya_backupd.unbroken import heed
 
 
 class RestoreHandler:
@@ -85,6 +86,7 @@ class RestoreHandler:
         """One after the other; the step of the globals ends last, with the rights on objects that exist only then."""
         restored, globals_run = [], None
         for plan in plans:
+            heed()
             run = _Run(self._site, work, plan, request)
             if not await run.restore():
                 continue
@@ -93,6 +95,7 @@ class RestoreHandler:
             else:
                 restored.append(await run.finish())
         if globals_run is not None:
+            heed()
             record = await globals_run.finish_globals(strict=len(plans) > 1)
             restored = [record, *restored] if record else restored
         return restored

@@ -109,7 +109,8 @@ class Restorer:
             exchange = Exchange(self._site, self._target, self._notebook, beside, aside)
             detail["notes"] += await exchange.run(disconnect=self._request.disconnect, enable_events=events)
         except BaseException as error:
-            await self._drop_again(beside, error)
+            if not self._notebook.is_exchanging:  # else the way back leads over it
+                await self._drop_again(beside, error)
             raise
         return detail | {"replaced": True}
 

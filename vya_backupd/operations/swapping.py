@@ -2,11 +2,13 @@
 
 Before the first step the whole way back is written into the state directory, as a script for the server's own client,
 and its path is logged: when nobody is left to undo the steps, one command does. The script goes when all is well.
+
+An exchange that has begun comes to its end, or back to its beginning, whatever is cancelled meanwhile: its steps are
+short, and a database in the midst of them is nobody's.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Collection, Iterator
 
@@ -21,8 +23,11 @@ from vya_backupd.model.instance import EngineKind
 from vya_backupd.operations.belongings import Notebook, Swapping, remove, write_durably
 from vya_backupd.operations.site import Site
 from vya_backupd.operations.targets import Target
+from vya_backupd.unbroken import outlasting
 
 _log = structlog.get_logger("vya.restore")
+_UNSURE = frozenset({"server_lost", "connection_refused"})
+"""Errors that do not say whether the server did what it was told."""
 _FRESH_SESSION = "SET NAMES utf8mb4; SET SESSION sql_mode = DEFAULT, time_zone = DEFAULT;"
 """Undoes what an earlier step of the same script has set."""
 
@@ -36,7 +41,7 @@ class Exchange:
         self._restored = restored
         self._aside = aside
         self._notebook = notebook
-        self._script = site.config.application.state_dir / f"undo-{notebook.now.operation}.sql"
+        self._script = site.config.application.state_dir / f"undo-{notebook.name}.sql"
 
     async def run(
         self, *, disconnect: bool, enable_events: Collection[str] = (), plan: SwapPlan | None = None
@@ -49,10 +54,12 @@ class Exchange:
             TargetError: sessions are connected (``target_in_use``), or a step failed and was undone (``swap_refused``).
         """
         plan = plan or await self._plan(disconnect=disconnect, enable_events=enable_events)
+        return await outlasting(self._carried_out(plan))
+
+    async def _carried_out(self, plan: SwapPlan) -> list[str]:
         with self._written_down(plan):
             faults.point("restore.swap_begun")
-            # A cancellation must not stop half-way: the steps are short, and they end by themselves.
-            await asyncio.shield(asyncio.ensure_future(self._steps(plan)))
+            await self._steps(plan)
             faults.point("restore.swapped")
         notes = [note for statement in plan.cleanup for note in await self._clean(statement)]
         if not notes:
@@ -98,7 +105,7 @@ class Exchange:
         )
         try:
             yield
-        except TargetError as error:
+        except VyaError as error:
             if error.code != "undo_failed":
                 self._notebook.swapping(None)
                 remove(self._script)
@@ -118,7 +125,7 @@ class Exchange:
             try:
                 await self._execute(step.script, step.database)
             except VyaError as error:
-                undone = await self._undo(plan, number)
+                undone = await self._undo(plan, number, unsure=error.code in _UNSURE)
                 good = "target_in_use" if error.code == "target_in_use" else "swap_refused"
                 raise TargetError(
                     f"the exchange stopped at '{step.what}': {error.message}",
@@ -129,16 +136,41 @@ class Exchange:
                 ) from error
             faults.point("restore.swap_step")
 
-    async def _undo(self, plan: SwapPlan, done: int) -> bool:
-        """Take the first ``done`` steps back; whether all of it worked."""
+    async def _undo(self, plan: SwapPlan, done: int, *, unsure: bool) -> bool:
+        """Take the first ``done`` steps back; whether all of it worked.
+
+        ``unsure``: the one behind them may have happened. It is taken back as well, and the server may say that there
+        is nothing to take back.
+        """
         good = True
-        for step in plan.undo(done):
-            try:
-                await self._execute(step.script, step.database)
-            except VyaError as error:
-                good = False
-                _log.error("restore.undo_failed", step=step.what, error=error.message)
-        return good
+        for step in plan.undo(done + unsure):
+            is_doubtful = unsure and step.statement == plan.steps[done].undo
+            good = await self._taken_back(step, may_be_absent=is_doubtful) and good
+        return good and await self._is_cleared(plan.aside)
+
+    async def _taken_back(self, step: SwapStep, *, may_be_absent: bool) -> bool:
+        try:
+            await self._execute(step.script, step.database)
+        except VyaError as error:
+            if may_be_absent and error.code not in _UNSURE and "exist" in error.message:
+                return True
+            _log.error("restore.undo_failed", step=step.what, error=error.message)
+            return False
+        return True
+
+    async def _is_cleared(self, aside: str) -> bool:
+        """Whether nothing of the original is aside any more; an empty database of ours goes."""
+        engine, probe, instance = self._target.engine, self._site.probe, self._target.instance
+        try:
+            if not await probe.number(instance, engine.exists_sql(aside)):
+                return True
+            if isinstance(engine, PostgreSQL) or await probe.number(instance, engine.is_empty_sql(aside)):
+                return False
+            await self._execute(engine.drop_database_sql(aside, self._target.server), None)
+        except VyaError as error:
+            _log.error("restore.undo_failed", step=f"look at {aside}", error=error.message)
+            return False
+        return True
 
     async def _execute(self, statements: Collection[str], database: str | None) -> None:
         place = database or self._target.engine.maintenance_database
