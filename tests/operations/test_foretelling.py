@@ -29,7 +29,7 @@ def _run(catalog: Catalog, database: str, size_bytes: int) -> DumpRun:
     """As far as foretelling looks at it."""
     job = SimpleNamespace(instance=SimpleNamespace(id="one"), database=database)
     found = SimpleNamespace(before=SimpleNamespace(size_bytes=size_bytes))
-    parts = cast("tuple[Any, ...]", (SimpleNamespace(catalog=catalog), job, found, None, -1, lambda *_: None))
+    parts = cast("tuple[Any, ...]", (SimpleNamespace(catalog=catalog), job, found, None, -1, lambda *_: None, None))
     return DumpRun(*parts)
 
 

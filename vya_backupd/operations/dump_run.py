@@ -23,6 +23,7 @@ from vya_backupd.operations.looking import Dump, Look
 from vya_backupd.operations.site import Site
 from vya_backupd.pipeline.dump import DumpResult, DumpTerms, Stream, Watch, dump
 from vya_backupd.policy.limits import Flow
+from vya_backupd.probe import Visit
 from vya_backupd.process import Exit, Process
 
 _WORTH_FORETELLING = 8 << 20
@@ -35,7 +36,10 @@ _LAST_WORDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class DumpRun:
-    """A dump with everything that it needs. ``sink`` is the open partial file; ``warnings`` go into the manifest."""
+    """A dump with everything that it needs.
+
+    ``sink`` is the open partial file; ``visit`` is for questions to the database; ``warnings`` go into the manifest.
+    """
 
     site: Site
     job: Dump
@@ -43,6 +47,7 @@ class DumpRun:
     facts: BackupFacts
     sink: int
     watch: Watch
+    visit: Visit
     warnings: list[str] = field(default_factory=list)
 
     @property

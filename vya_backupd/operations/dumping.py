@@ -37,6 +37,7 @@ from vya_backupd.operations.work import Work
 from vya_backupd.pipeline.dump import DumpResult, Stream
 from vya_backupd.policy.dump_plan import DumpPlan
 from vya_backupd.policy.naming import Subject
+from vya_backupd.probe import Visit
 from vya_backupd.storage import Partial
 from vya_backupd.unbroken import to_its_end
 
@@ -72,17 +73,22 @@ class Dumper:
         Raises:
             VyaError: whatever failed first.
         """
+        async with self._site.probe.visit(self._job.instance, self._job.database) as visit:
+            return await self._visiting(visit, looking, turn)
+
+    async def _visiting(self, visit: Visit, looking: asyncio.Semaphore, turn: Turn) -> Dumped:
         async with looking:
-            found = await look(self._site, self._job, self._installed)
+            found = await look(self._site, self._job, self._installed, visit)
         async with contextlib.AsyncExitStack() as held:
-            await held.enter_async_context(turn())
+            async with visit.rest():
+                await held.enter_async_context(turn())
             if found.is_stale:
-                found = await look(self._site, self._job, self._installed)
+                found = await look(self._site, self._job, self._installed, visit)
             if self._job.dry_run:
                 made = await planned(self._site, self._job, found)
                 return Dumped(None, found.would_do(self._site, self._job) | _told(made))
             found.room(self._site)
-            stored = await self._write(found, self._facts(found), held)
+            stored = await self._write(found, self._facts(found), visit, held)
         detail = {"size_bytes": stored.manifest.size_bytes, "warnings": list(stored.manifest.warnings)}
         return Dumped(stored.id, detail)
 
@@ -111,16 +117,19 @@ class Dumper:
             run=self._work.operation.key or self._work.operation.id,
         )
 
-    async def _write(self, found: Look, facts: BackupFacts, held: contextlib.AsyncExitStack) -> StoredBackup:
+    async def _write(
+        self, found: Look, facts: BackupFacts, visit: Visit, held: contextlib.AsyncExitStack
+    ) -> StoredBackup:
         """From the partial file to the record in the catalog; ``held`` is let go between dump and publishing."""
         faults.point("backup.probed")
         partial = await self._site.store.new_partial(self._id)
         try:
-            result = await self._dump(found, facts, partial.fd)
+            result = await self._dump(found, facts, partial.fd, visit)
             if found.before is not None:
                 await refuse_lacking_tables(self._site, self._job, found.before, result.tables)
             faults.point("backup.dumped")
             await held.aclose()
+            await visit.leave()
             self._phase = "publishing"
             self._tell(result.raw_size, result.size)
             path = self._path(result.facts)
@@ -157,9 +166,9 @@ class Dumper:
 
     # the dump itself
 
-    async def _dump(self, found: Look, facts: BackupFacts, sink: int) -> DumpResult:
+    async def _dump(self, found: Look, facts: BackupFacts, sink: int, visit: Visit) -> DumpResult:
         self._phase = "dumping"
-        run = DumpRun(self._site, self._job, found, facts, sink, self._tell, self._warnings)
+        run = DumpRun(self._site, self._job, found, facts, sink, self._tell, visit, self._warnings)
         if self._job.type is BackupType.GLOBALS:
             return await _dump_globals(run)
         try:

@@ -47,7 +47,8 @@ async def dump_database(run: DumpRun) -> DumpResult:
     if run.job.instance.kind is EngineKind.POSTGRESQL:
         return await way.dump(run) or await way.alone(run)
     before = await replaced_tables.marks(run)
-    result = await way.dump(run) or await way.alone(run)
+    async with run.visit.rest():
+        result = await way.dump(run) or await way.alone(run)
     await replaced_tables.refuse_replaced(run, before)
     return result
 

@@ -9,8 +9,8 @@ locks, and keeps them to its end, it is enough to compare the tables of the snap
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 
 from vya_backupd import faults
 from vya_backupd.engines.postgresql import PostgreSQL
@@ -19,9 +19,11 @@ from vya_backupd.engines.stderr import HINT_CHANGED
 from vya_backupd.errors import DumpError, ToolError, VyaError
 from vya_backupd.model.command import Command
 from vya_backupd.operations.dump_run import DumpRun
-from vya_backupd.operations.looking import Look
+from vya_backupd.operations.looking import Dump, Look
+from vya_backupd.operations.side_by_side import guarded
 from vya_backupd.pipeline.dump import DumpResult, Stream
 from vya_backupd.pipeline.filled import begun
+from vya_backupd.probe.connect import Session
 from vya_backupd.probe.postgresql_snapshot import Leader
 from vya_backupd.process import Process
 
@@ -38,24 +40,31 @@ async def dump_on_snapshot(run: DumpRun) -> DumpResult:
     """
     if run.job.server.version[0] < OLDEST:
         return await run.in_one_stream()
-    async with AsyncExitStack() as stack:
-        leading = await stack.enter_async_context(AsyncExitStack())
-        try:
-            leader = await leading.enter_async_context(run.site.probe.leader(run.job.instance, run.job.database))
-            if await leader.free_connections() < 1:
-                raise ToolError("the server allows this account one connection only")
-            snapshot = await leader.hold(())
-        except VyaError as error:
-            await leading.aclose()
-            run.warnings.append(f"whether tables were changed as the dump began is not known: {error.message}")
-            return await run.in_one_stream()
-        taken_at = run.site.now()
-        process = await stack.enter_async_context(run.site.spawner.start(main_command(run, snapshot), stdout="pipe"))
+    try:
+        leader, snapshot = await run.visit.ask("holding the snapshot of the dump", functools.partial(_led, run.job))
+    except VyaError as error:
+        run.warnings.append(f"whether tables were changed as the dump began is not known: {error.message}")
+        return await run.in_one_stream()
+    taken_at = run.site.now()
+    async with run.site.spawner.start(main_command(run, snapshot), stdout="pipe") as process:
         faults.point("backup.dumping")
-        await refuse_changed(run, leader, process)
-        await leading.aclose()
+        has_locks = await _has_locks(run, process)
         streams = [Stream(process.take_stdout(), run.scanner())]
-        return await run.of_processes([process], streams, taken_at=taken_at)
+        dumping = run.of_processes([process], streams, taken_at=taken_at)
+        if not has_locks:
+            return await dumping
+        return await guarded(dumping, _compare(run, leader))
+
+
+async def _led(job: Dump, session: Session) -> tuple[Leader, str]:
+    leader = Leader(session, job.instance, job.database)
+    return leader, await leader.hold_alone()
+
+
+async def _compare(run: DumpRun, leader: Leader) -> None:
+    """See that no table was changed; then nobody needs the leader any more."""
+    await _refuse(leader)
+    await run.visit.leave()
 
 
 async def refuse_changed(run: DumpRun, leader: Leader, dump: Process) -> None:
@@ -65,11 +74,16 @@ async def refuse_changed(run: DumpRun, leader: Leader, dump: Process) -> None:
         DumpError: ``tables_changed``.
         ToolError: ``stalled``.
     """
+    if await _has_locks(run, dump):
+        await _refuse(leader)
+
+
+async def _has_locks(run: DumpRun, dump: Process) -> bool:
+    """Wait until pg_dump has all its locks; False when it ended instead, and says why. Raises ToolError (``stalled``)."""
     timeout = run.site.config.backup.stall_timeout.total_seconds()
     try:
         async with asyncio.timeout(timeout):
-            if dump.stdout_fd is None or not await begun(dump.stdout_fd):
-                return  # how it ended says why
+            return dump.stdout_fd is not None and await begun(dump.stdout_fd)
     except TimeoutError:
         raise ToolError(
             f"{dump.name} wrote nothing for {timeout:g} s",
@@ -77,6 +91,10 @@ async def refuse_changed(run: DumpRun, leader: Leader, dump: Process) -> None:
             hint="Look for locks on the server, or raise backup.stall_timeout.",
             retryable=True,
         ) from None
+
+
+async def _refuse(leader: Leader) -> None:
+    """Raise DumpError (``tables_changed``) if there are such tables."""
     if changed := await leader.changed():
         shown = ", ".join(changed[:_SHOWN]) + (f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else "")
         message = f"truncated, written anew or replaced as the dump began: {shown}"

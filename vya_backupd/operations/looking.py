@@ -17,6 +17,7 @@ from vya_backupd.model.file_codec import FileCodec
 from vya_backupd.model.instance import DatabaseFacts, EngineKind, Instance, Lack, ServerFacts
 from vya_backupd.operations.room import check_room
 from vya_backupd.operations.site import Site
+from vya_backupd.probe import Visit
 
 FRESH_SECONDS = 10.0
 """What was learned longer ago is asked again before the dump begins."""
@@ -95,7 +96,7 @@ class Look:
         }
 
 
-async def look(site: Site, job: Dump, installed: InstalledTools) -> Look:
+async def look(site: Site, job: Dump, installed: InstalledTools, visit: Visit) -> Look:
     """Ask tools, server and catalog.
 
     Raises:
@@ -106,7 +107,7 @@ async def look(site: Site, job: Dump, installed: InstalledTools) -> Look:
     before: DatabaseFacts | None = None
     database_sql: tuple[str, ...] = ()
     if job.type is not BackupType.GLOBALS:
-        before = await site.probe.database(job.instance, job.database)
+        before = await site.probe.visited(visit, job.instance, job.database)
         warnings += _refuse_blind(job, before)
         warnings += before.warnings
         database_sql = await _database_sql(site, job, tools, before, warnings)

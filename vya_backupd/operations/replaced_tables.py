@@ -24,7 +24,7 @@ async def marks(run: DumpRun) -> Marks:
     sql = mysql_tables.marks_sql(job.database, job.server)
     rows = []
     with suppress(ServerError):
-        rows = await run.site.probe.fetch(job.instance, sql) if sql else []
+        rows = await run.visit.ask("asking for marks of tables", lambda talk: talk.run(sql)) if sql else []
     return Marks.read(job.database, job.server, rows)
 
 

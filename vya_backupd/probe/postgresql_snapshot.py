@@ -9,13 +9,14 @@ from typing import Any
 
 from vya_backupd.engines.postgresql_pieces import TableFacts, lock
 from vya_backupd.engines.stderr import HINT_CHANGED
-from vya_backupd.errors import DumpError, VyaError
+from vya_backupd.errors import DumpError, ToolError, VyaError
 from vya_backupd.model.instance import Instance
 from vya_backupd.probe.connect import Row, Session
 from vya_backupd.probe.failures import translated
 
 MOST_TABLES = 128
 """Tables that are read apart: each costs an option of pg_dump, and a lock for each session."""
+_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 _NO_SUCH_TABLE = "42P01"
 _SIGN_OF_LIFE = 2.0
 """Seconds between two questions to the leading session: it also keeps the connection from being thought idle."""
@@ -61,6 +62,12 @@ _FREE = """
      WHERE r.rolname = current_user AND d.datname = pg_catalog.current_database()
 """
 
+_ALONE = f"""
+    SELECT pg_catalog.pg_export_snapshot(), ({_FREE}),
+           pg_catalog.set_config('idle_in_transaction_session_timeout', '0', false),
+           CASE WHEN pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL
+                THEN pg_catalog.set_config('transaction_timeout', '0', false) END
+"""
 _CHANGED = """
     SELECT n.nspname || '.' || c.relname
       FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -110,10 +117,22 @@ class Leader:
         await self._run("SET idle_in_transaction_session_timeout = 0")
         if await self._value("SELECT pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL"):
             await self._run("SET transaction_timeout = 0")
-        await self._run("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        await self._run(_BEGIN)
         if tables:
             await self._lock(tables)
         return str(await self._value("SELECT pg_catalog.pg_export_snapshot()"))
+
+    async def hold_alone(self) -> str:
+        """What ``hold`` does without any table, in one question.
+
+        Raises:
+            ToolError: there is no connection left for pg_dump.
+        """
+        with translated(*self._place):
+            _, ((snapshot, free, *_),) = await self._session.script((_BEGIN, _ALONE))
+        if int(free) < 1:
+            raise ToolError("the server allows this account one connection only")
+        return str(snapshot)
 
     async def _lock(self, tables: Sequence[TableFacts]) -> None:
         try:

@@ -15,6 +15,7 @@ from vya_backupd.policy import dump_plan_mysql
 from vya_backupd.probe import mysql_content, mysql_family, mysql_lock, mysql_sizes, postgresql
 from vya_backupd.probe.connect import Row, Session, activity, session
 from vya_backupd.probe.postgresql_snapshot import Leader
+from vya_backupd.probe.visit import Visit
 
 _ENTRANCES = ("postgres", "template1")
 """Databases of PostgreSQL to connect to when any will do: the first may have been dropped."""
@@ -62,9 +63,17 @@ class Probe:
 
     async def database(self, instance: Instance, name: str) -> DatabaseFacts:
         """Tables, counts, size, properties and warnings of one database."""
-        async with self._session(instance, name, "reading the database's facts") as each:
-            facts = postgresql.facts if instance.kind is EngineKind.POSTGRESQL else mysql_family.facts
-            return await each.talk(lambda talk: facts(talk, name))
+        async with self.visit(instance, name) as visit:
+            return await self.visited(visit, instance, name)
+
+    def visit(self, instance: Instance, database: str) -> Visit:
+        """A visit to one database, for several questions to follow. Nothing is connected yet."""
+        return Visit(instance, database, self._patience())
+
+    async def visited(self, visit: Visit, instance: Instance, name: str) -> DatabaseFacts:
+        """What ``database`` tells, asked on a visit."""
+        facts = postgresql.facts if instance.kind is EngineKind.POSTGRESQL else mysql_family.facts
+        return await visit.ask("reading the database's facts", lambda talk: facts(talk, name))
 
     async def execute(self, instance: Instance, statements: Sequence[str], database: str | None = None) -> None:
         """Run statements one by one on one connection, each committed by itself; the first failure ends it.
