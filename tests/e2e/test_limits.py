@@ -47,7 +47,7 @@ def server(server_pool: ServerPool) -> Iterator[PrivateServer]:
 @pytest.fixture(scope="module")
 def product(server: PrivateServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     """One daemon for the tests of this module; the stall timeout is shorter than a throttled dump takes."""
-    config = {"backup": {"stall_timeout": "2s", "verify_integrity": False}, "limits": {"bytes_per_second": "200k"}}
+    config = {"backup": {"stall_timeout": "5s", "verify_integrity": False}, "limits": {"bytes_per_second": "200k"}}
     with Product(
         tmp_path_factory.mktemp("limits"), [instance(server, "one")], servers=[server], config=config
     ) as found:
@@ -109,8 +109,8 @@ def reconfigure(product: Product, **limits: Any) -> None:
 def test_a_limit_is_kept_is_no_stall_and_goes_while_work_runs(product: Product) -> None:
     begun = time.monotonic()
     operation = begin(product)
-    # Before its limit goes it cannot be through: that would take a quarter of a minute, and seven stall timeouts.
-    until(lambda: progress(product) > 700_000 and time.monotonic() - begun > 3)
+    # Before its limit goes it cannot be through: that would take a quarter of a minute, and three stall timeouts.
+    until(lambda: progress(product) > 700_000 and time.monotonic() - begun > 6)
     assert progress(product) <= 200_000 * (time.monotonic() - begun) + 300_000
     shown = product.ok("throttle", "set", "none", "--for", "1h")["limits"][0]
     assert (shown["instance"], shown["flow"], shown["bytes_per_second"]) == (None, "dump", None)
