@@ -8,6 +8,9 @@ import sys
 _LATE = ("alembic", "asyncmy", "psycopg", "rich.console", "sqlalchemy.orm", "sqlalchemy.dialects.mysql")
 """Libraries of megabytes: wanted by migrations, by the first server of a kind, or by nobody."""
 
+_INEXACT = 1024
+"""KiB by which the kernel's count may be wrong, since each core keeps a part of it; what is given back is much more."""
+
 _IMPORT = """
 import sys
 from vya_backupd.__main__ import _import_lightly
@@ -50,5 +53,5 @@ def test_a_daemon_starts_without_what_it_may_never_need() -> None:
 
 def test_code_that_is_given_back_returns_when_called() -> None:
     before, young, after = map(int, python(_GIVE_BACK).split())
-    assert young >= before, "what was only just loaded stays"
+    assert young > before - _INEXACT, "what was only just loaded stays"
     assert after < before
