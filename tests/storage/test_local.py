@@ -274,6 +274,42 @@ async def test_a_cancelled_publisher_waits_for_the_end_of_its_steps(tmp_path: Pa
     assert isinstance(entry, StoredBackup)
 
 
+async def test_who_is_cancelled_while_a_partial_is_opened_leaves_none(
+    store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, go_on, create = threading.Event(), threading.Event(), store._temp.create
+
+    def slowly(stem: str, kind: str) -> tuple[Path, int]:
+        made = create(stem, kind)
+        opened.set()
+        go_on.wait()
+        return made
+
+    monkeypatch.setattr(store._temp, "create", slowly)
+    opening = asyncio.create_task(store.new_partial("b1"))
+    await asyncio.to_thread(opened.wait)
+    opening.cancel()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert files_below(tmp_path) == []
+    assert not [each for each in Path("/proc/self/fd").iterdir() if str(tmp_path) in os.path.realpath(each)]
+
+
+async def test_a_second_name_that_cannot_go_takes_no_backup_back(tmp_path: Path) -> None:
+    def step(name: str) -> None:
+        if name == "manifest":  # an entry that no unlink removes
+            partial.path.unlink()
+            partial.path.mkdir()
+
+    store = make(tmp_path, step=step)
+    store.prepare()
+    partial = await store.new_partial("b1")
+    stored = await store.publish(partial, PATH, manifest_for(b""))
+    assert list(store.list()) == [stored]
+    assert partial.fd == -1
+
+
 @pytest.mark.parametrize("failing", ["synced", "placed", "checksum", "manifest"])
 async def test_a_failure_at_any_step_leaves_nothing_visible(tmp_path: Path, failing: str) -> None:
     def step(name: str) -> None:

@@ -15,17 +15,8 @@ from vya_backupd import ownership
 from vya_backupd.errors import BusyError, ConfigError, StorageError
 from vya_backupd.model.backup import Manifest, StoredBackup
 from vya_backupd.storage import tree, walking
-from vya_backupd.storage.base import (
-    CHECKSUM_SUFFIXES,
-    MANIFEST_SUFFIX,
-    TOMBSTONE_SUFFIX,
-    Entry,
-    ManifestCodec,
-    Name,
-    Partial,
-    Step,
-    Usage,
-)
+from vya_backupd.storage.base import MANIFEST_SUFFIX, Entry, ManifestCodec, Name, Partial, Step, Usage
+from vya_backupd.storage.deleting import bury, entomb, is_entombed
 from vya_backupd.storage.failures import gone, reporting, storage_error
 from vya_backupd.storage.partials import TempFolder
 from vya_backupd.storage.placing import Placement
@@ -108,13 +99,20 @@ class LocalStore:
         return self.base_path.joinpath(*tree.parts_of(relative_path))
 
     async def new_partial(self, backup_id: str) -> Partial:
-        """See ``Store``. ``backup_id`` may have letters, digits, ``-`` and ``_``."""
-        path, fd = await asyncio.to_thread(self._create_partial, backup_id)
-        return Partial(backup_id, path, fd)
+        """See ``Store``. ``backup_id`` may have letters, digits, ``-`` and ``_``. A cancelled caller leaves no file."""
+        made: list[Partial] = []
 
-    def _create_partial(self, backup_id: str) -> tuple[Path, int]:
-        self.recognise()
-        return self._temp.create(backup_id, "partial")
+        def create() -> None:
+            self.recognise()
+            made.append(Partial(backup_id, *self._temp.create(backup_id, "partial")))
+
+        try:
+            await to_its_end(asyncio.to_thread(create))
+        except asyncio.CancelledError:
+            for partial in made:
+                self.abort(partial)
+            raise
+        return made[0]
 
     async def publish(self, partial: Partial, relative_path: str, manifest: Manifest) -> StoredBackup:
         """See ``Store``. A cancelled caller still waits until the steps are over: no thread publishes behind its back."""
@@ -123,7 +121,8 @@ class LocalStore:
     def _publish(self, partial: Partial, relative_path: str, manifest: Manifest) -> StoredBackup:
         self.recognise()
         stored = self._publisher().publish(partial, relative_path, manifest)
-        self.abort(partial)  # the temporary name is gone by now; this closes the descriptor
+        with contextlib.suppress(StorageError):  # a second name that cannot go now is swept at the next start
+            self.abort(partial)
         return stored
 
     def abort(self, partial: Partial) -> None:
@@ -198,12 +197,11 @@ class LocalStore:
         self.recognise()
         name = tree.parts_of(stored.path)[-1]
         with contextlib.suppress(FileNotFoundError), self._folder_of("delete", stored.path) as folder:
-            with self._manifests, contextlib.suppress(FileNotFoundError):
-                os.rename(name + MANIFEST_SUFFIX, name + TOMBSTONE_SUFFIX, src_dir_fd=folder, dst_dir_fd=folder)
-                os.fsync(folder)
+            with self._manifests:
+                entomb(folder, name)
             self._step("tombstone")
-            if tree.exists(folder, name + TOMBSTONE_SUFFIX):
-                self._bury(folder, name)
+            if is_entombed(folder, name):
+                bury(folder, name, self._step)
         self._drop_folders(stored.path)
 
     def discard(self, relative_path: str) -> None:
@@ -213,7 +211,7 @@ class LocalStore:
         with self._in_folder("discard", relative_path) as folder:
             if tree.exists(folder, name + MANIFEST_SUFFIX):
                 raise BusyError(f"{relative_path} is a backup, not an orphan", code="backup_in_use", retryable=False)
-            self._bury(folder, name)
+            bury(folder, name, self._step)
         self._drop_folders(relative_path)
 
     def finish_tombstones(self) -> tuple[str, ...]:
@@ -226,23 +224,13 @@ class LocalStore:
         name = tree.parts_of(relative_path)[-1]
         try:
             with self._folder_of("delete", relative_path) as folder:
-                if not tree.exists(folder, name + TOMBSTONE_SUFFIX):
+                if not is_entombed(folder, name):
                     return False
-                self._bury(folder, name)
+                bury(folder, name, self._step)
         except FileNotFoundError:
             return False
         self._drop_folders(relative_path)
         return True
-
-    def _bury(self, folder: int, name: str) -> None:
-        """The tombstone is on disk: data and checksum go, and only when they are gone for good, the tombstone."""
-        for each in (name, *(name + suffix for suffix in CHECKSUM_SUFFIXES)):
-            tree.unlink_if_there(folder, each)
-        os.fsync(folder)
-        self._step("emptied")
-        tree.unlink_if_there(folder, name + TOMBSTONE_SUFFIX)
-        os.fsync(folder)
-        self._step("deleted")
 
     def _drop_folders(self, relative_path: str) -> None:
         with self._underway.folders:
