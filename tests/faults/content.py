@@ -40,7 +40,7 @@ class Content:
             CREATE VIEW turnover AS SELECT source, count(*) AS times FROM ledger GROUP BY source;
             INSERT INTO account VALUES {accounts};
             INSERT INTO bulk {self._numbers()};
-            {self._routine()}""",
+            {self._routines()}""",
             database,
         )
 
@@ -57,10 +57,11 @@ class Content:
         """SQL for 32 characters that are made of a number."""
         return f"md5(({number})::text)" if self.server.kind == "postgresql" else f"left(sha2({number}, 256), 32)"
 
-    def _routine(self) -> str:
+    def _routines(self) -> str:
         if self.server.kind == "postgresql":
             return "CREATE FUNCTION total() RETURNS bigint LANGUAGE sql AS 'SELECT sum(balance) FROM account'"
-        return "CREATE PROCEDURE total() SELECT sum(balance) FROM account"
+        trigger = "CREATE TRIGGER kept BEFORE UPDATE ON bulk FOR EACH ROW SET NEW.id = OLD.id"
+        return f"CREATE PROCEDURE total() SELECT sum(balance) FROM account; {trigger}"
 
     def advance(self, database: str, generation: int) -> None:
         """Go on by the one transaction that makes this generation."""
