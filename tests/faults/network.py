@@ -11,6 +11,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.faults.injection import Injection, Strike
@@ -18,6 +19,7 @@ from tests.faults.proxy import Disturbance, Kind, Proxy, Way
 from tests.faults.rig import Bench
 from tests.faults.works import WORKS, Run
 from tests.waiting import PATIENCE, until
+from vya_backupd.faults import POINTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,14 +93,23 @@ def reloaded(bench: Bench) -> str:
 
 
 _WITH_SERVER = frozenset(work.name for work in WORKS.values() if work.uses_server)
+_BEFORE_LONG_ANSWERS = frozenset({"backup.probed", "backup.held", "backup.session", "backup.globals", "backup.dumping"})
+_BEFORE_WORDS = frozenset(POINTS) - {
+    "backup.dumped",
+    "backup.recorded",
+    *(each for each in POINTS if each[:6] == "store."),
+}
+"""Points behind which somebody still speaks with the server."""
+
+_fails = partial(NetworkFails, works=_WITH_SERVER, points=_BEFORE_WORDS)
 
 INJECTIONS: list[Injection] = [
-    NetworkFails(name="reset a connection", kind=Kind.RESET, works=_WITH_SERVER, weight=0.7),
-    NetworkFails(name="cut an answer short", kind=Kind.CLOSE, after=20_000, works=_WITH_SERVER, weight=0.5),
-    NetworkFails(name="cut a request short", kind=Kind.CLOSE, way=Way.TO_SERVER, works=_WITH_SERVER, weight=0.5),
-    NetworkFails(name="refuse connections", kind=Kind.REFUSE, works=_WITH_SERVER, outage=8.0, weight=0.4),
-    NetworkFails(name="answers come slowly", kind=Kind.DELAY, works=_WITH_SERVER, weight=0.3),
-    NetworkFails(name="an answer never comes", kind=Kind.HANG, works=_WITH_SERVER, weight=0.1),
-    NetworkFails(name="a request never arrives", kind=Kind.HANG, way=Way.TO_SERVER, works=_WITH_SERVER, weight=0.05),
-    NetworkFails(name="nothing arrives any more", kind=Kind.BLACK_HOLE, works=_WITH_SERVER, outage=8.0, weight=0.05),
+    _fails(name="reset a connection", kind=Kind.RESET, weight=0.7),
+    _fails(name="cut an answer short", kind=Kind.CLOSE, after=20_000, points=_BEFORE_LONG_ANSWERS, weight=0.5),
+    _fails(name="cut a request short", kind=Kind.CLOSE, way=Way.TO_SERVER, weight=0.5),
+    _fails(name="refuse connections", kind=Kind.REFUSE, outage=8.0, weight=0.4),
+    _fails(name="answers come slowly", kind=Kind.DELAY, weight=0.3),
+    _fails(name="an answer never comes", kind=Kind.HANG, weight=0.1),
+    _fails(name="a request never arrives", kind=Kind.HANG, way=Way.TO_SERVER, weight=0.1),
+    _fails(name="nothing arrives any more", kind=Kind.BLACK_HOLE, outage=8.0, weight=0.1),
 ]
