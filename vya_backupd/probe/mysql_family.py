@@ -41,10 +41,15 @@ async def server(session: Session) -> ServerFacts:
 
 async def release(session: Session) -> ServerFacts:
     """Whose server it is, and of which version; nothing of the account."""
-    text, comment = (await session.rows("SELECT VERSION(), @@version_comment"))[0]
+    return (await _release(session))[0]
+
+
+async def _release(session: Session) -> tuple[ServerFacts, str]:
+    """The same, and the account that we are to the server."""
+    text, comment, login = (await session.rows("SELECT VERSION(), @@version_comment, CURRENT_USER()"))[0]
     found = re.match(r"\d+(\.\d+)*", str(text))
     version = parse_numbers(found.group()) if found else (0,)
-    return ServerFacts(_vendor(text, comment), version, f"{text} ({comment})", is_superuser=False)
+    return ServerFacts(_vendor(text, comment), version, f"{text} ({comment})", is_superuser=False), str(login)
 
 
 def _vendor(version: object, comment: object) -> EngineKind:
@@ -67,9 +72,8 @@ async def sizes(session: Session) -> dict[str, int]:
 
 async def facts(session: Session, name: str) -> DatabaseFacts:
     """Everything about one database."""
-    server = await release(session)
-    vendor = server.vendor
-    if vendor is EngineKind.MYSQL:
+    server, login = await _release(session)
+    if server.vendor is EngineKind.MYSQL:
         # It would give sizes that are up to a day old.
         await session.run("SET SESSION information_schema_stats_expiry = 0")
     tables = await session.rows(
@@ -77,17 +81,11 @@ async def facts(session: Session, name: str) -> DatabaseFacts:
         " FROM information_schema.TABLES WHERE TABLE_SCHEMA = :name",
         name=name,
     )
-    routines = await session.rows(
-        "SELECT DEFINER FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = :name",
-        name=name,
-    )
-    triggers = await session.rows(
-        "SELECT DEFINER FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = :name", name=name
-    )
-    events = await session.rows("SELECT DEFINER FROM information_schema.EVENTS WHERE EVENT_SCHEMA = :name", name=name)
+    content = await _content(session, name, server)
     views = [str(table) for table, kind, *_ in tables if kind == "VIEW"]
     base = frozenset(str(table) for table, kind, *_ in tables if kind not in ("VIEW", "SYSTEM VIEW"))
-    definers = {str(row[-1]) for row in (*routines, *triggers, *events, *await _view_definers(session, name, views))}
+    definers = {str(row[0]) for kind in _STORED for row in content[kind]}
+    definers |= {str(row[-1]) for row in await _view_definers(session, name, views)}
     unresolved = await _unresolved(session, name, views)
     left_out = [f"the server cannot resolve view {view!r}: only its text is in the backup" for view, _ in unresolved]
     return DatabaseFacts(
@@ -96,17 +94,49 @@ async def facts(session: Session, name: str) -> DatabaseFacts:
         size_bytes=sum(int(size) for *_, size in tables),
         tables=tuple(sorted(base)),
         views_count=len(views),
-        procedures_count=len(routines),
-        triggers_count=len(triggers),
-        events_count=len(events),
-        properties=await _properties(session, name, vendor, definers),
-        warnings=(
-            *_warnings(tables),
-            *left_out,
-            *await _short_floats(session, name, base),
-        ),
-        lacks=tuple(mysql_rights.lacks(server, await grants(session), name)),
+        procedures_count=len(content["ROUTINE"]),
+        triggers_count=len(content["TRIGGER"]),
+        events_count=len(content["EVENT"]),
+        properties=_properties(name, server, content["SCHEMA"], definers),
+        warnings=(*_warnings(tables), *left_out, *_short_floats(content["FLOAT"], base)),
+        lacks=tuple(mysql_rights.lacks(server, await grants(session, login), name)),
     )
+
+
+_STORED = ("ROUTINE", "TRIGGER", "EVENT")
+_OWN_PROPERTY = {
+    EngineKind.MYSQL: ((8, 0, 16), "encryption", "DEFAULT_ENCRYPTION"),
+    EngineKind.MARIADB: ((10, 5), "comment", "SCHEMA_COMMENT"),
+}
+"""What each vendor's databases have beside character set and collation: since which release, our name, the column's."""
+
+
+_CONTENT = """
+    SELECT 'ROUTINE', CONVERT(DEFINER USING utf8mb4), '', ''
+      FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = :name
+    UNION ALL SELECT 'TRIGGER', CONVERT(DEFINER USING utf8mb4), '', ''
+      FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = :name
+    UNION ALL SELECT 'EVENT', CONVERT(DEFINER USING utf8mb4), '', ''
+      FROM information_schema.EVENTS WHERE EVENT_SCHEMA = :name
+    UNION ALL SELECT 'SCHEMA', CONVERT(DEFAULT_CHARACTER_SET_NAME USING utf8mb4),
+                               CONVERT(DEFAULT_COLLATION_NAME USING utf8mb4), CONVERT({own} USING utf8mb4)
+      FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = :name
+    UNION ALL SELECT 'FLOAT', CONVERT(TABLE_NAME USING utf8mb4), CONVERT(COLUMN_NAME USING utf8mb4), ''
+      FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = :name AND DATA_TYPE = 'float'
+"""
+"""Definers of stored programs, the database itself, and its FLOAT columns, in one question, since there may be very many
+databases. The servers' lists differ in collation, which must not meet in one answer. A join of COLUMNS with TABLES would
+make MariaDB look through all databases."""
+
+
+async def _content(session: Session, name: str, server: ServerFacts) -> dict[str, list[Row]]:
+    """What the servers' own lists have of a database, by kind."""
+    since, _, column = _OWN_PROPERTY[server.vendor]
+    own = column if server.version >= since else "''"
+    found: dict[str, list[Row]] = {kind: [] for kind in (*_STORED, "SCHEMA", "FLOAT")}
+    for kind, *row in await session.rows(_CONTENT.replace("{own}", own), name=name):
+        found[str(kind)].append(tuple(row))
+    return found
 
 
 async def _view_definers(session: Session, name: str, views: Sequence[str]) -> list[Row]:
@@ -117,33 +147,18 @@ async def _view_definers(session: Session, name: str, views: Sequence[str]) -> l
     return await session.rows(sql, name=name)
 
 
-async def _properties(session: Session, name: str, vendor: EngineKind, definers: Iterable[str]) -> dict[str, str]:
-    extra = {EngineKind.MYSQL: ("encryption", "DEFAULT_ENCRYPTION"), EngineKind.MARIADB: ("comment", "SCHEMA_COMMENT")}
-    key, column = extra[vendor]
-    # The column came with MySQL 8.0.16 and MariaDB 10.5; SELECT * gives what there is.
-    rows = await session.run(f"SHOW COLUMNS FROM information_schema.SCHEMATA LIKE '{column}'")
-    chosen = column if rows else "''"
-    found = await session.rows(
-        f"SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME, {chosen}"  # noqa: S608 - a column's name
-        " FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = :name",
-        name=name,
-    )
+def _properties(name: str, server: ServerFacts, found: Sequence[Row], definers: Iterable[str]) -> dict[str, str]:
     if not found:
         hint = "It may have been dropped or renamed meanwhile."
         raise NotFoundError(f"the server has no database {name!r} any more", code="unknown_database", hint=hint)
+    _, key, _ = _OWN_PROPERTY[server.vendor]
     named = zip(("character_set", "collation", key, PROPERTY), (*found[0], to_property(definers)), strict=True)
     return {each: str(value) for each, value in named if value}
 
 
-async def _short_floats(session: Session, name: str, tables: Collection[str]) -> list[str]:
+def _short_floats(found: Sequence[Row], tables: Collection[str]) -> list[str]:
     """FLOAT columns: servers print six digits of the up to nine that such a number has, for dump tools as for anybody."""
-    # A join with TABLES would make MariaDB look through all databases.
-    rows = await session.rows(
-        "SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS"
-        " WHERE TABLE_SCHEMA = :name AND DATA_TYPE = 'float'",
-        name=name,
-    )
-    columns = [f"{table}.{column}" for table, column in rows if str(table) in tables]
+    columns = [f"{table}.{column}" for table, column, _ in found if str(table) in tables]
     return [f"FLOAT columns keep six digits in a dump, DOUBLE all of them: {listed(columns)}"] if columns else []
 
 
@@ -177,9 +192,9 @@ def is_loose(engine: object) -> bool:
     return engine is not None and str(engine).upper() not in _TRANSACTIONAL
 
 
-async def grants(session: Session) -> Grants:
-    """What the account may do here, through roles that are active as well."""
-    login = str(await session.value("SELECT CURRENT_USER()"))
+async def grants(session: Session, login: str | None = None) -> Grants:
+    """What the account may do here, through roles that are active as well. ``login``: its name, where it is known."""
+    login = login or str(await session.value("SELECT CURRENT_USER()"))
     lines = [str(line) for (line,) in await session.run("SHOW GRANTS")]
     if any(_ROLE.match(line) for line in lines):
         # MySQL leaves out what the roles give unless they are named; MariaDB knows no USING and tells it by itself.
