@@ -161,6 +161,25 @@ def test_a_damaged_file_without_a_manifest_is_left_alone_and_reported(scene: Sce
     scene.clean()
 
 
+def test_a_checksum_file_that_says_something_else_is_made_anew(scene: Scene) -> None:
+    backup_id, data = backed_up(scene)
+    scene.product.ok("backups", "hold", backup_id, "--note", "audit")
+    beside = data.with_name(f"{data.name}.sha256")
+    true = beside.read_text()
+    beside.write_text(true.translate(str.maketrans("0123456789", "1234567890")))
+    verify = ("verify", "--file", str(data))
+    assert scene.product.ctl(*verify).code == 5
+    assert scene.control.backups()[backup_id]["proof"] == "none"
+    rebuilt = scene.product.ok("catalog", "rebuild")
+    assert rebuilt["steps"][0]["detail"]["adopted"] == [str(data.relative_to(scene.product.base_path))]
+    assert beside.read_text() == true
+    scene.product.ok(*verify)
+    shown = scene.control.backups()[backup_id]
+    assert (shown["proof"], shown["held"]) == ("verified", True)
+    scene.product.ok("backups", "release", backup_id)
+    scene.clean()
+
+
 def test_a_deletion_that_was_cut_short_is_ended_and_never_undone(scene: Scene) -> None:
     for point in ("store.tombstone", "store.emptied", "store.deleted"):
         backup_id, data = backed_up(scene)

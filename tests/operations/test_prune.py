@@ -18,13 +18,14 @@ from vya_backupd.api.route import Asked
 from vya_backupd.api.wire import parse_time
 from vya_backupd.config.credentials_schema import Entry
 from vya_backupd.errors import NotFoundError, StorageError, UsageError
-from vya_backupd.model.backup import GLOBALS_NAME, Hold
+from vya_backupd.model.backup import GLOBALS_NAME, Hold, Proof
 from vya_backupd.model.operation import Operation, OperationKind, State, Step
 from vya_backupd.operations import holds
 from vya_backupd.operations.claims import claimed
 from vya_backupd.operations.judging import judge, last_applied
 from vya_backupd.operations.prune import PruneHandler, after_backup
 from vya_backupd.operations.requests import BackupRequest
+from vya_backupd.operations.verify import VerifyHandler
 from vya_backupd.panels.retention import RetentionPanel
 from vya_backupd.policy.retention import LAST_SUCCESS, Verdict
 
@@ -127,6 +128,23 @@ async def test_a_hold_that_the_catalog_does_not_know_of_protects(house: Rig) -> 
     assert house.stored() == {"a", "b", "c"}
     (verdict,) = [each for each in await judged(house.site) if each.backup.id == "a"]
     assert verdict.reasons == ("held by anna: audit",)
+
+
+async def test_a_backup_in_which_damage_was_found_takes_no_place_of_a_good_one(house: Rig) -> None:
+    for number, name in enumerate("abcd"):
+        stored = await house.backup(name, 4 - number)
+    found = await VerifyHandler(house.site).run(Run({"backup_id": "d"}))  # it holds no dump at all
+    assert found["verified"][0]["error"]["code"] in {"damaged_file", "incomplete_file"}
+    assert house.site.store.read_manifest(stored.path).proof is Proof.NONE
+    (event,) = await house.events("backup.damaged")
+    assert (event.database, event.data["backup_id"]) == ("shop", "d")
+    run = await house.prune(instances=None)
+    assert run.step.state is State.SUCCEEDED
+    assert house.stored() == {"b", "c", "d"}, "the newest two good ones, and the damaged one for a person to judge"
+    newest = (await house.site.catalog.figures.read(NOW)).newest
+    assert [each.taken_at for each in newest] == [NOW - timedelta(days=2)], "nor is it the newest one to health"
+    await VerifyHandler(house.site).run(Run({"backup_id": "d"}))
+    assert len(await house.events("backup.damaged")) == 1
 
 
 async def test_a_note_that_no_manifest_can_hold_is_refused_and_changes_nothing(house: Rig) -> None:
@@ -379,7 +397,7 @@ async def test_a_deletion_that_failed_half_way_is_ended_by_the_next_one(
         raise StorageError("input/output error", code="storage_failed")
 
     with monkeypatch.context() as patched:
-        patched.setattr(house.site.store, "_bury", refuses)
+        patched.setattr("vya_backupd.storage.local.bury", refuses)
         failed = await house.prune()
     assert failed.step.state is State.FAILED
     assert await house.events("backup.expired") == []

@@ -16,6 +16,7 @@ from vya_backupd.catalog import tables
 from vya_backupd.catalog.database import Database
 from vya_backupd.catalog.history import read_last_ends
 from vya_backupd.catalog.marks import read_mark
+from vya_backupd.model.backup import Proof
 from vya_backupd.model.event import Event
 from vya_backupd.policy.forecast import Change
 from vya_backupd.policy.retention import LAST_SUCCESS
@@ -187,9 +188,10 @@ async def _newest(connection: AsyncConnection, until: datetime) -> tuple[Newest,
 
 
 def _ranked(places: sa.Subquery, rank: int, until: datetime) -> sa.ScalarSelect[str]:
-    """The id of a place's newest backup, or of the one before; none where there is none."""
+    """The id of a place's newest complete backup, or of the one before; none where there is none."""
     inner = tables.backups.alias(f"of_rank_{rank}")
     here = sa.and_(inner.c.instance == places.c.instance, inner.c.database == places.c.database)
+    here = sa.and_(here, inner.c.proof != Proof.NONE.value)
     query = sa.select(inner.c.id).where(here, inner.c.taken_at <= until)
     return query.order_by(inner.c.taken_at.desc(), inner.c.id.desc()).limit(1).offset(rank - 1).scalar_subquery()
 

@@ -23,7 +23,7 @@ class BackupType(enum.StrEnum):
 
 
 class Proof(enum.StrEnum):
-    """How much is known of a backup. ``NONE`` is for foreign files, which never enter the catalog."""
+    """How much is known of a backup. ``NONE``: it is a foreign file, or damage was found in it since."""
 
     NONE = "none"
     COMPLETE = "complete"

@@ -1,14 +1,15 @@
-"""Taking in a data file of ours that has no manifest: it is read wholly, and described anew."""
+"""Taking in a data file of ours whose manifest is missing or doubted: it is read wholly, and described anew."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 
 from vya_backupd.dumpfile.segment import SMALLEST_HEADER, looks_labelled
-from vya_backupd.errors import VyaError
-from vya_backupd.model.backup import StoredBackup
+from vya_backupd.errors import IntegrityError, NotFoundError, VyaError
+from vya_backupd.model.backup import Hold, StoredBackup
 from vya_backupd.operations.site import Site
 from vya_backupd.pipeline.files import open_source
 from vya_backupd.pipeline.verify import VerifyTerms, verify
@@ -17,7 +18,7 @@ from vya_backupd.pipeline.verify import VerifyTerms, verify
 async def adopt(site: Site, path: str) -> StoredBackup:
     """Give a data file its checksum file and manifest, after reading it wholly.
 
-    A hold was lost with the manifest, unless the catalog still knows it.
+    A hold that was lost with the manifest comes from the catalog, if that still knows it.
 
     Raises:
         IntegrityError: the file does not prove itself; it stays as it is.
@@ -28,9 +29,16 @@ async def adopt(site: Site, path: str) -> StoredBackup:
         raise VyaError(
             f"{path} is not a file of ours", code="not_a_dump", hint="Move foreign files out of the backup folder."
         )
-    known = await site.catalog.backups.get(result.manifest.facts.id)
-    manifest = replace(result.manifest, hold=known.manifest.hold) if known else result.manifest
-    return await asyncio.to_thread(site.store.adopt, path, manifest)
+    async with site.manifests:
+        hold = await _hold_of(site, path, result.manifest.facts.id)
+        return await asyncio.to_thread(site.store.adopt, path, replace(result.manifest, hold=hold))
+
+
+async def _hold_of(site: Site, path: str, backup_id: str) -> Hold | None:
+    with contextlib.suppress(NotFoundError, IntegrityError):
+        return (await asyncio.to_thread(site.store.read_manifest, path)).hold
+    known = await site.catalog.backups.get(backup_id)
+    return known.manifest.hold if known else None
 
 
 def _is_ours(file: Path) -> bool:

@@ -1,7 +1,8 @@
 """Make the catalog anew from the files alone.
 
-Files are the truth: every readable manifest becomes a row; a data file without a manifest is read wholly and, when it
-proves itself, gets a new one; deletions that were cut short are ended. What is damaged is reported and left alone.
+Files are the truth: every readable manifest becomes a row; a data file without a manifest, or in which a verification
+found damage, is read wholly and, when it proves itself, gets a new one; deletions that were cut short are ended. What is
+damaged is reported and left alone.
 
 Manifests are read by some threads at once, and enter the catalog batch by batch, so that memory does not depend on how
 many there are. Rows go last, those of which nothing was found: no backup is missing from the list in between.
@@ -19,13 +20,13 @@ import structlog
 
 from vya_backupd import faults
 from vya_backupd.errors import VyaError
-from vya_backupd.model.backup import StoredBackup
+from vya_backupd.model.backup import Proof, StoredBackup
 from vya_backupd.model.event import Event
 from vya_backupd.model.operation import Progress, State
 from vya_backupd.operations.adopting import adopt
 from vya_backupd.operations.site import Site
 from vya_backupd.operations.work import Work
-from vya_backupd.storage import Damaged, Entry, Name, Orphan
+from vya_backupd.storage import Damaged, Entry, Name, Tombstone
 
 _log = structlog.get_logger("vya.rebuild")
 
@@ -112,16 +113,19 @@ async def _entries(site: Site) -> AsyncIterator[Sequence[Entry]]:
 
 async def _take(site: Site, entries: Sequence[Entry], found: _Found) -> None:
     """Enter what is whole, make whole what can be, and note the rest."""
-    stored = [entry for entry in entries if isinstance(entry, StoredBackup)]
+    stored: list[StoredBackup] = []
     for entry in entries:
-        if isinstance(entry, Orphan) or (isinstance(entry, Damaged) and entry.data_exists):
+        if isinstance(entry, StoredBackup) and entry.manifest.proof is not Proof.NONE:
+            stored.append(entry)
+        elif isinstance(entry, Damaged) and not entry.data_exists:
+            found.damaged.append({"file": entry.path, "error": entry.error.to_json()})
+        elif not isinstance(entry, Tombstone):
             try:
                 stored.append(await adopt(site, entry.path))
                 found.adopted.append(entry.path)
             except VyaError as error:
                 found.damaged.append({"file": entry.path, "error": error.to_json()})
-        elif isinstance(entry, Damaged):
-            found.damaged.append({"file": entry.path, "error": entry.error.to_json()})
+                stored += [entry] if isinstance(entry, StoredBackup) else []
     if stored:
         await site.catalog.backups.enter(stored)
         found.seen.update(each.id for each in stored)

@@ -1,7 +1,8 @@
 """Read backups again and compare every byte with what was promised.
 
 A backup that passes is ``verified`` from then on, in its manifest and so in the catalog. One that does not is reported
-with the exact place of the first damage and stays where it is: even a damaged backup may be the last one.
+with the exact place of the first damage and stays where it is: even a damaged backup may be the last one. But its proof
+is taken from it, so that it counts for nothing: retention must not let good ones go for its sake.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import structlog
 
 from vya_backupd import faults
 from vya_backupd.errors import IntegrityError, VyaError
@@ -34,6 +37,8 @@ from vya_backupd.operations.sources import (
 from vya_backupd.operations.work import Work
 from vya_backupd.pipeline.files import read_companion
 from vya_backupd.pipeline.verify import VerifyResult, VerifyTerms, verify
+
+_log = structlog.get_logger("vya.verify")
 
 _FOREIGN = "(file)"
 _LARGEST_SIDECAR = 1 << 16
@@ -105,6 +110,7 @@ class VerifyHandler:
         began = time.monotonic()
         path = wanted.path if isinstance(wanted, Source) else self._site.store.absolute(wanted.path)
         record: dict[str, Any] = {"file": str(path), "ok": False, "error": None, "bytes": 0, "seconds": 0.0}
+        stored = wanted.stored if isinstance(wanted, Source) else wanted
         try:
             source = wanted if isinstance(wanted, Source) else await source_of(self._site, wanted)
             with in_use(self._site, source):
@@ -116,28 +122,37 @@ class VerifyHandler:
         except VyaError as error:
             failure = error.at(*where)
             record["error"] = failure.to_json()
+            if stored is not None and isinstance(error, IntegrityError):
+                await self._take_proof(work, stored, failure)
         record["seconds"] = round(time.monotonic() - began, 3)
         return record, failure
 
     async def _grow_proof(self, work: Work, source: Source) -> None:
         if source.stored is None:
             return
-        site, now = self._site, self._site.now()
-        async with site.manifests:
-            manifest = await asyncio.to_thread(site.store.read_manifest, source.stored.path)
+        async with self._site.manifests:
+            manifest = await asyncio.to_thread(self._site.store.read_manifest, source.stored.path)
             proof = manifest.proof if manifest.proof is Proof.DRILLED else Proof.VERIFIED
-            grown = replace(manifest, proof=proof, verified_at=now)
-            facts = manifest.facts
-            event = Event(
-                "backup.verified",
-                now,
-                work.operation.id,
-                facts.instance,
-                facts.database,
-                work.operation.submitted_by,
-                {"backup_id": facts.id},
-            )
-            await rewrite(site, source.stored, grown, event, point="verify.proven")
+            grown = replace(manifest, proof=proof, verified_at=self._site.now())
+            event = self._event("backup.verified", work, source.stored)
+            await rewrite(self._site, source.stored, grown, event, point="verify.proven")
+
+    async def _take_proof(self, work: Work, stored: StoredBackup, damage: VyaError) -> None:
+        """Where even this cannot be written, the damage is what is told."""
+        try:
+            async with self._site.manifests:
+                manifest = await asyncio.to_thread(self._site.store.read_manifest, stored.path)
+                if manifest.proof is not Proof.NONE:
+                    event = self._event("backup.damaged", work, stored, error_code=damage.code, error=damage.message)
+                    await rewrite(self._site, stored, replace(manifest, proof=Proof.NONE), event, point="verify.proven")
+        except VyaError as error:
+            _log.warning("verify.damage_not_noted", backup=stored.id, code=error.code, reason=error.message)
+
+    def _event(self, name: str, work: Work, stored: StoredBackup, **more: str) -> Event:
+        facts, operation = stored.manifest.facts, work.operation
+        data = {"backup_id": facts.id, **more}
+        actor = operation.submitted_by
+        return Event(name, self._site.now(), operation.id, facts.instance, facts.database, actor, data)
 
 
 async def verify_source(
