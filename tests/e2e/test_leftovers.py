@@ -220,6 +220,22 @@ def test_a_database_of_that_name_which_is_not_ours_stays(scene: Scene) -> None:
         scene.server.sql(f"DROP USER {_USER}")
 
 
+def test_what_came_into_an_empty_target_meanwhile_stays(scene: Scene) -> None:
+    copy = f"{scene.name}_copy"
+    scene.server.create_database(copy)
+    scene.faults.write_text("restore.verified=hang")
+    with scene.product.begin(*scene.restore_words("--target-database", copy)) as client:
+        until(scene.faults.with_name("faults.hangs").exists)
+        scene.server.sql("CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (77)", copy)
+        scene.faults.write_text("")
+        _, said = client.communicate(timeout=PATIENCE)
+    assert client.returncode == 6, said
+    assert "is not empty (" in said
+    assert scene.databases() == [scene.name, copy]
+    assert scene.rows(copy) == [("77",)]
+    assert scene.written() == []
+
+
 def test_nothing_goes_while_somebody_is_connected(scene: Scene) -> None:
     scene.killed("restore.fed", "--overwrite", "--yes")
     (beside,) = set(scene.databases()) - {scene.name}

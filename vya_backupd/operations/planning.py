@@ -12,7 +12,7 @@ from vya_backupd.operations.preflight_postgresql import refuse_lacking
 from vya_backupd.operations.requests import RestoreRequest
 from vya_backupd.operations.site import Site
 from vya_backupd.operations.sources import Source
-from vya_backupd.operations.targets import RestorePlan, Target, look_at, refuse_unsuitable
+from vya_backupd.operations.targets import RestorePlan, Target, look_at, not_empty, refuse_unsuitable
 
 _UNLOGGED = ("nothing of it reaches the binary log: replicas, and restores to a moment, will lack these tables",)
 
@@ -36,13 +36,7 @@ async def plan_one(
         doubts += await definer_doubts(site, source, target, request)
     taken = target.objects > 0
     if taken and not request.overwrite:
-        raise TargetError(
-            f"database {database!r} exists on {instance.id} and is not empty ({target.objects} objects)",
-            code="target_not_empty",
-            hint="Restore beside it with --target-database NAME, or replace it with --overwrite.",
-            instance=instance.id,
-            database=database,
-        )
+        raise not_empty(instance, database, target.objects)
     if taken:
         await _refuse_irreplaceable(site, target)
     return RestorePlan(

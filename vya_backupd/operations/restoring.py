@@ -31,7 +31,7 @@ from vya_backupd.operations.preflight_mysql import named_definers
 from vya_backupd.operations.requests import RestoreRequest
 from vya_backupd.operations.site import Site
 from vya_backupd.operations.swapping import Exchange
-from vya_backupd.operations.targets import RestorePlan
+from vya_backupd.operations.targets import RestorePlan, refuse_filled
 from vya_backupd.operations.work import Work
 
 _log = structlog.get_logger("vya.restore")
@@ -87,12 +87,9 @@ class Restorer:
         target = self._target
         beside = self._beside("new")
         detail = await self._restore_as(beside)
-        statements = []
-        if target.exists:
-            statements += engine.disconnect_sql(target.database) if self._request.disconnect else []
-            statements += engine.drop_database_sql(target.database, target.server)
         try:
-            await self._execute([*statements, *engine.rename_database_sql(beside, target.database)])
+            await self._drop_empty()
+            await self._execute(engine.rename_database_sql(beside, target.database))
         except BaseException as error:
             await self._drop_again(beside, error)
             raise
@@ -132,6 +129,8 @@ class Restorer:
         except BaseException as error:
             if created:
                 await self._drop_again(database, error)
+            elif isinstance(error, VyaError):
+                error.hint = f"{error.hint} What was restored until then stands in {database!r}: empty it first.".strip()
             raise
         phases = self._phases.ended()
         return {"raw_size_bytes": fed.raw_size, "sessions": fed.sessions, "phases": phases, "notes": notes, **checked}
@@ -141,20 +140,28 @@ class Restorer:
         facts, target = self._plan.source.facts, self._target
         stands = target.exists and database == target.database
         if facts is None and stands:
+            await refuse_filled(self._site, target)
             return False
-        statements = []
         if stands:
-            if self._request.disconnect:
-                statements += target.engine.disconnect_sql(database)
-            statements += target.engine.drop_database_sql(database, target.server)
+            await self._drop_empty()
         properties = self._fit.properties(facts.properties) if facts else {}
-        statements += target.engine.create_database_sql(database, properties, target.server)
+        statements = target.engine.create_database_sql(database, properties, target.server)
         if self._is_marked(database):
             statements.append(mysql_sql.mark(database, self._notebook.now.marker))
         self._tell("creating", 0)
         self._notebook.making(database)
         await self._execute(statements)
         return True
+
+    async def _drop_empty(self) -> None:
+        """Make way: drop the empty database that stands under the wanted name, if one does."""
+        target = self._target
+        if not target.exists:
+            return
+        await refuse_filled(self._site, target)
+        if self._request.disconnect:
+            await self._execute(target.engine.disconnect_sql(target.database))
+        await self._execute(target.engine.drop_database_sql(target.database, target.server))
 
     def _is_marked(self, database: str) -> bool:
         """Whether a database that we make bears the wanted name from the beginning, and a mark until it is whole."""

@@ -136,15 +136,38 @@ async def look_at(site: Site, instance: Instance, database: str) -> Target:
     tools = engine.find_tools(server, await site.tools.installed_tools())
     exists, objects = False, 0
     if database != GLOBALS_NAME:
-        exists = await _number(site, instance, engine.exists_sql(database), engine.maintenance_database) > 0
-    if exists:
-        inside = database if engine.maintenance_database else None
-        objects = await _number(site, instance, engine.is_empty_sql(database), inside)
+        exists, objects = await _stands(site, instance, engine, database)
     return Target(instance, server, tools, engine, database, exists, objects)
 
 
-async def _number(site: Site, instance: Instance, sql: str, database: str | None) -> int:
-    return await site.probe.number(instance, sql, database)
+async def _stands(site: Site, instance: Instance, engine: Engine, database: str) -> tuple[bool, int]:
+    """Whether there is such a database, and how many objects it has."""
+    if not await site.probe.number(instance, engine.exists_sql(database), engine.maintenance_database):
+        return False, 0
+    inside = database if engine.maintenance_database else None
+    return True, await site.probe.number(instance, engine.is_empty_sql(database), inside)
+
+
+async def refuse_filled(site: Site, target: Target) -> None:
+    """Refuse a database that is not empty now: since it was planned hours may have passed.
+
+    Raises:
+        TargetError: ``target_not_empty``.
+    """
+    _, objects = await _stands(site, target.instance, target.engine, target.database)
+    if objects:
+        raise not_empty(target.instance, target.database, objects)
+
+
+def not_empty(instance: Instance, database: str, objects: int) -> TargetError:
+    """The refusal of a database that has something in it."""
+    return TargetError(
+        f"database {database!r} exists on {instance.id} and is not empty ({objects} objects)",
+        code="target_not_empty",
+        hint="Restore beside it with --target-database NAME, or replace it with --overwrite.",
+        instance=instance.id,
+        database=database,
+    )
 
 
 def refuse_unsuitable(source: Source, target: Target, *, is_globals: bool) -> None:
