@@ -111,7 +111,8 @@ def test_killed_at_any_moment_no_event_is_missing_or_there_twice(tmp_path: Path)
         written = [each for each in _entries(product) if each["event"] != "audit.opened"]
     product_events = _worthy(product.state_dir / "catalog.db")
     assert [each["event"] for each in written] == product_events[: len(written)]
-    assert set(product_events[len(written) :]) <= {"daemon.stopped"}
+    # The socket answers before the start itself is on record, and a machine may stand still at any time.
+    assert set(product_events[len(written) :]) <= {"daemon.started", "daemon.stopped", "daemon.stalled"}
     assert product_events.count("operation.submitted") == 5 * KILLS
 
 
