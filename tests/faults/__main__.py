@@ -5,6 +5,7 @@
     python -m tests.faults --faults 1000 --log faults.jsonl --batch 20 twenty more of them, then an end
     python -m tests.faults --report --log faults.jsonl                 what they came to
     python -m tests.faults --seed 7 --only 123                         one fault again
+    python -m tests.faults --log faults.jsonl --only 123               the same as the log has it, whatever is drawn today
 
 The exit status is 1 when anything was broken, and 2 when a point was hit less often than asked for.
 """
@@ -19,9 +20,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.faults.bench import Series, table
-from tests.faults.drawing import Cell, draw
+from tests.faults.drawing import Cell, Fault, draw
 from tests.faults.injection import ENGINES
-from tests.faults.night import Night, Tally
+from tests.faults.night import Night, Tally, recorded
 from vya_backupd.testing.discover import find_servers
 from vya_backupd.testing.servers import PrivateServer
 
@@ -47,7 +48,7 @@ def main(arguments: list[str]) -> int:
         series = Series(server, lambda text: print(text, flush=True))
         stack.callback(series.close)
         if asked.only is not None:
-            fault = draw(asked.seed, asked.only, asked.engine, _cell(asked.cell))
+            fault = recorded(asked.log, asked.only) if asked.log else _drawn(asked)
             print(fault, flush=True)
             result = series.run(fault)
             print(json.dumps(result.record(), default=str))
@@ -71,6 +72,10 @@ def _parsed(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, help="no more than so many now; the log tells the next run where to go on")
     parser.add_argument("--report", action="store_true", help="run nothing, say what the log amounts to")
     return parser.parse_args(arguments)
+
+
+def _drawn(asked: argparse.Namespace) -> Fault:
+    return draw(asked.seed, asked.only, asked.engine, _cell(asked.cell))
 
 
 def _cell(text: str | None) -> Cell | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from tests.faults.bench import Result, Series, table
 from tests.faults.drawing import RANDOM, Cell, Fault, cells, draw, least_hit
+from tests.faults.injection import Moment
 
 _TRIES = 3
 """How many faults one hit may cost before a point is given up."""
@@ -66,6 +67,14 @@ class Tally:
             f"{self.done} faults in {self.seconds / 60:.0f} minutes, {self.hits.total()} hits, {len(self.broken)} broken\n"
             f"hits by injection: {named}\nhow the work ended that was hit: {ends}"
         )
+
+
+def recorded(log: Path, number: int) -> Fault:
+    """The fault of this number, as a log has it. StopIteration: it has none."""
+    records = (json.loads(line) for line in log.read_text().splitlines())
+    record = next(each for each in records if each.get("number") == number)
+    facts = {each.name: record[each.name] for each in fields(Fault)}
+    return Fault(**facts | {"moment": Moment(**record["moment"])})
 
 
 @dataclass

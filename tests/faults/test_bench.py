@@ -17,7 +17,7 @@ from tests.faults import network
 from tests.faults.bench import Result, Series, table
 from tests.faults.drawing import CANNOT_HAPPEN, INJECTIONS, RANDOM, cells, draw, injection_named, least_hit
 from tests.faults.injection import ENGINES
-from tests.faults.night import Tally
+from tests.faults.night import Tally, recorded
 from tests.faults.works import WORKS
 from vya_backupd.faults import POINTS
 
@@ -88,6 +88,7 @@ def test_a_log_is_gone_on_with(tmp_path: Path) -> None:
     log.write_text("".join(json.dumps(each) + "\n" for each in [*records, {"broken": {"mysql": {"kept": "gone"}}}]))
     tally = Tally.of(log)
     assert (tally.done, tally.hits[fault.cell], tally.missed[fault.cell], len(tally.broken)) == (5, 1, 1, 1)
+    assert recorded(log, 4) == fault
     assert fault.cell not in tally.lacking(list(ENGINES), 1)
     assert fault.cell in tally.lacking(list(ENGINES), 2)
 
