@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vya_backupd.policy.restore_lanes import MOST_BY_ITSELF, plan_lanes, spread
+from vya_backupd.policy.restore_lanes import MOST_BY_ITSELF, first_to_load, index_work, plan_lanes, spread
 
 GIB = 1 << 30
 
@@ -33,3 +33,14 @@ def test_work_is_spread_evenly_and_wholly() -> None:
     assert spread(weights, 1) == [["a", "b", "c", "d", "e"]]
     assert sorted(spread({"a": 1, "b": 2}, 8)) == [["a"], ["b"]]
     assert spread({}, 3) == []
+
+
+def test_tables_with_most_to_follow_are_loaded_first() -> None:
+    tables = {"log": 900, "files": 500, "events": 400, "customers": 100}
+    first = first_to_load(tables, {"customers": 80, "events": 70})
+    assert sorted(tables, key=lambda name: -first[name]) == ["customers", "events", "log", "files"]
+
+
+def test_large_values_are_no_work_for_an_index() -> None:
+    assert index_work(1000, 4_000_000) == 1000
+    assert index_work(0, 128_000) == 1000

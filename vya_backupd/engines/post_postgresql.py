@@ -101,12 +101,12 @@ def data_group(table: str) -> str:
     return f"{DATA} {table}"
 
 
-def arrange(post: Sequence[Entry], families: Families, sizes: Mapping[str, int]) -> list[Step]:
-    """The steps of a post section. ``sizes``: bytes of dump of each table's rows."""
+def arrange(post: Sequence[Entry], families: Families, work: Mapping[str, int]) -> list[Step]:
+    """The steps of a post section. ``work``: what an ordinary index of each table takes."""
     steps: list[Step] = []
     for number, stage in enumerate(_stages(post)):
         before = frozenset({SCHEMA, f"row {number - 1}"} if number else {SCHEMA})
-        steps += [_side_step(entry, families, sizes, number, before) for entry in stage.side_by_side]
+        steps += [_side_step(entry, families, work, number, before) for entry in stage.side_by_side]
         after = before | {DATA, f"side {number}"}
         steps.append(Step("the end of the dump", _in_a_row(stage.in_a_row), f"row {number}", after))
     return steps
@@ -129,12 +129,12 @@ def _stages(post: Sequence[Entry]) -> list[_Stage]:
     return stages
 
 
-def _side_step(entry: Entry, families: Families, sizes: Mapping[str, int], number: int, before: frozenset[str]) -> Step:
+def _side_step(entry: Entry, families: Families, work: Mapping[str, int], number: int, before: frozenset[str]) -> Step:
     table = entry.table or ""
     root = families.root(table)
     in_family = root != table or families.has_heirs(table)
     waits_for_all = number or families.has_heirs(table) or not _is_plain(entry)
-    weight = sizes.get(table, 0) * (_SLOWNESS if _SLOW.search(entry.statements[0]) else 1)
+    weight = work.get(table, 0) * (_SLOWNESS if _SLOW.search(entry.statements[0]) else 1)
     if entry.kind is EntryKind.FOREIGN_KEY:
         alone = {table, root, entry.references or "", families.root(entry.references or "")}
         shared: set[str] = set()

@@ -14,6 +14,7 @@ from vya_backupd.pipeline.board import Batch, Job
 from vya_backupd.pipeline.files import FileSource
 from vya_backupd.pipeline.restore import Rewrite, texts
 from vya_backupd.pipeline.units import Survey, Unit, UnitReader, Units, survey
+from vya_backupd.policy.restore_lanes import first_to_load, index_work
 
 _LATE_KEYS_FROM = 4 << 20
 """Bytes of rows from which on a table gets its keys after them."""
@@ -73,18 +74,27 @@ class MysqlJobs:
     def batches(self) -> list[Batch]:
         """Definitions, then rows, then keys of large tables, then foreign keys, then the rest."""
         tables = self._survey.data.values()
+        first = first_to_load({units.name: units.raw_size for units in tables}, self._keys_work())
         return [
             _one("schema", self._definitions, frozenset()),
-            *(self._rows_batch(units) for units in tables),
+            *(self._rows_batch(units, first[units.name]) for units in tables),
             *(self._keys_batch(units) for units in tables if units.name in self._keys),
             _one("foreign keys", self._foreign_keys, frozenset({"schema", "rows", "keys"})),
             _one("rest", self._rest, frozenset({"foreign keys"})),
         ]
 
-    def _rows_batch(self, units: Units) -> Batch:
+    def _keys_work(self) -> dict[str, int]:
+        """What the keys of each large table take that come after its rows."""
+        found = self._survey.data
+        return {
+            name: index_work(found[name].rows, found[name].raw_size) * sum(key.count(b"\n  ADD ") for key in keys)
+            for name, keys in self._keys.items()
+        }
+
+    def _rows_batch(self, units: Units, priority: int) -> Batch:
         jobs = (self._rows(unit) for unit in units)
         after = frozenset({"schema"})
-        return Batch(_rows_of(units.name), jobs, units.count, priority=units.raw_size, within="rows", after=after)
+        return Batch(_rows_of(units.name), jobs, units.count, priority, within="rows", after=after)
 
     def _rows(self, unit: Unit) -> Job:
         """Rows of one table. MySQL with GTIDs takes no two statements of MyISAM in one transaction."""

@@ -1,7 +1,7 @@
 """Feeding PostgreSQL over several sessions.
 
 Each session replays the header. The schema section runs in one; then the rows, segment by segment, over all of them,
-the largest tables first; a table's keys and indexes begin when its rows are in; foreign keys come when all keys are
+those first that have most to follow; a table's keys and indexes begin when its rows are in; foreign keys come when all keys are
 there; whatever else the dump ends with runs in one session, in the dump's own order (``engines.post_postgresql``).
 Large objects are one unit, and sequences another, so each of them is restored by one session.
 """
@@ -27,6 +27,7 @@ from vya_backupd.pipeline.files import FileSource, open_source
 from vya_backupd.pipeline.restore import texts
 from vya_backupd.pipeline.stop import Stop, run_in_thread
 from vya_backupd.pipeline.units import Survey, Unit, UnitReader, Units, survey
+from vya_backupd.policy.restore_lanes import first_to_load, index_work
 
 LARGEST_TEXT = 16 << 20
 """Bytes of schema and post section that are held in memory to be cut; a dump with more is restored serially."""
@@ -95,12 +96,12 @@ class _Jobs:
         self.header = unrestricted(header) if guards(self._client) else header
         dialect = Dialect.of(header)
         definitions = cut_entries(schema, dialect)
-        sizes = {name: units.raw_size for name, units in self._found.data.items()}
+        work = {name: index_work(units.rows, units.raw_size) for name, units in self._found.data.items()}
         ending = cut_entries(post, dialect, self._settings_before_post(definitions, schema))
-        steps = arrange(ending, Families(definitions, dialect), sizes)
+        steps = arrange(ending, Families(definitions, dialect), work)
         first = Batch(SCHEMA, iter([Job("the schema", lambda: iter((schema,)))]))
         self._progress.add(len(header) + len(schema) + len(post))
-        return [first, *map(self._rows, self._found.data.values()), *map(_batch, steps)]
+        return [first, *self._rows(steps), *map(_batch, steps)]
 
     def _section(self, section: Section) -> bytes:
         found = texts(self._source, self._pool, Walk(), frozenset({section}))
@@ -113,13 +114,22 @@ class _Jobs:
         found = in_force(last, settings_behind(schema) + (settings_behind(self._reader.text(data)) if data else []))
         return tuple(each for each in found if not self._fit.unwanted(each))
 
-    def _rows(self, units: Units) -> Batch:
+    def _rows(self, steps: list[Step]) -> list[Batch]:
+        data = self._found.data
+        afterwards = {name: sum(step.weight for step in steps if data_group(name) in step.after) for name in data}
+        for name, units in data.items():
+            if units.count == 1:  # no more to be shared than what follows rows
+                afterwards[name] += index_work(units.rows, units.raw_size)
+        first = first_to_load({name: units.raw_size for name, units in data.items()}, afterwards)
+        return [self._rows_batch(units, first[name]) for name, units in data.items()]
+
+    def _rows_batch(self, units: Units, priority: int) -> Batch:
         jobs = map(self._job, units)
         return Batch(
             data_group(units.name),
             jobs,
             units.count,
-            units.raw_size,
+            priority,
             within=DATA,
             quick=True,
             after=frozenset({SCHEMA}),

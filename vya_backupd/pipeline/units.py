@@ -27,12 +27,13 @@ Unit = tuple[Member, ...]
 
 @dataclass(slots=True)
 class Units:
-    """The units of one object in one section, in the order of the file."""
+    """The units of one object in one section, in the order of the file. ``rows``: as far as labels know of them."""
 
     section: Section
     name: str
     raw_size: int = 0
     count: int = 0
+    rows: int = 0
     _offsets: array[int] = field(default_factory=lambda: array("Q"))
     _numbers: array[int] = field(default_factory=lambda: array("L"))
     _sizes: array[int] = field(default_factory=lambda: array("L"))
@@ -43,6 +44,7 @@ class Units:
         """Take the next segment."""
         label = member.label
         self.raw_size += label.raw_size
+        self.rows += label.rows or 0
         self.count += not label.continued
         self._offsets.append(member.offset)
         self._numbers.append(member.number)

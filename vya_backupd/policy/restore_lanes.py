@@ -1,4 +1,4 @@
-"""How many sessions a restore uses."""
+"""How many sessions a restore uses, and what they do first."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ SMALL = 64 << 20
 """Bytes of dump below which one session is as fast."""
 SHARE = 32 << 20
 """Bytes of dump that are worth a session."""
+_USUAL_ROW = 128
+"""Bytes of dump of a row, where nobody counted rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,22 @@ def plan_lanes(raw_size: int, cores: int, wanted: int | None) -> LanePlan:
         return LanePlan(1, "the backup is small")
     sessions = max(1, min(cores, MOST_BY_ITSELF, raw_size // SHARE))
     return LanePlan(sessions, "one for each core" if sessions == cores else "by the size of the backup")
+
+
+def index_work(rows: int, raw_size: int) -> int:
+    """What one index of a table takes, in rows: large values lie elsewhere, and are not read for it."""
+    return rows or raw_size // _USUAL_ROW
+
+
+def first_to_load(tables: Mapping[str, int], afterwards: Mapping[str, int]) -> dict[str, int]:
+    """Priorities of the tables' rows, of which the highest is loaded first.
+
+    ``tables`` in bytes; ``afterwards`` what has to wait for a table's rows, in any one measure.
+    All sessions share a table's rows, but what follows them, an index say, is work for one. So whatever has most to
+    follow goes first, and rows that nothing waits for come last, where they keep every session busy to the end.
+    """
+    ordered = sorted(tables, key=lambda name: (afterwards.get(name, 0), tables[name], name))
+    return {name: number for number, name in enumerate(ordered)}
 
 
 def spread(weights: Mapping[str, int], sessions: int) -> list[list[str]]:
