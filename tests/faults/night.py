@@ -114,9 +114,10 @@ class Night:
     def _next(self, tally: Tally, before: int) -> Fault | None:
         if self.batch is not None and tally.done - before >= self.batch:
             return None
-        if tally.done >= self.faults and not tally.lacking(self.engines, self.hits):
+        lacking = tally.lacking(self.engines, self.hits)
+        if tally.done >= self.faults and not lacking:
             return None
-        among = tally.lacking(self.engines, self.hits) or cells(self.engines)
+        among = [cell for cell in cells(self.engines) if not lacking or cell in lacking or cell[1] == RANDOM]
         return draw(self.seed, tally.done, self.engines, least_hit(self.seed, among, tally.hits, tally.missed))
 
     def _note(self, tally: Tally, record: dict[str, Any]) -> None:
