@@ -127,7 +127,9 @@ class AuditTrail:
     async def _follow(self) -> Head:
         head = self._head or await self._begin()
         file = await self._opened()
-        while found := await self._catalog.events.after(head.event, _BATCH):
+        is_more = True
+        while is_more and (found := await self._catalog.events.after(head.event, _BATCH)):
+            is_more = len(found) == _BATCH
             items = [(each.id, self._entry(each.event)) for each in found if is_worthy(each.event)]
             if items:
                 head = await _undisturbed(file, head, items)
