@@ -180,6 +180,13 @@ def test_a_statement_longer_than_any_that_matters_is_passed_on() -> None:
     assert _changed(StatementText(_ALL), pieces) == text.replace(b"ALTER FUNCTION f() OWNER TO a;", b"")
 
 
+def test_rows_end_at_line_breaks_of_windows_too() -> None:
+    text = b"COPY public.t (a) FROM stdin;\r\n1\r\n\\.\r\nALTER TABLE public.t OWNER TO a;\r\n"
+    for cut in range(len(text)):
+        changed = _changed(StatementText(_ALL), _pieces(text, [cut]))
+        assert changed == text.replace(b"ALTER TABLE public.t OWNER TO a;", b"")
+
+
 def test_what_a_dump_needs() -> None:
     text = b"""
 CREATE POLICY p ON public.t AS RESTRICTIVE FOR SELECT TO alice, "B c" USING ((a > 0));

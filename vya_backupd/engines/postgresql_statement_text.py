@@ -17,7 +17,8 @@ from vya_backupd.model.backup import Section
 
 _COPY = re.compile(rb"COPY\s.*\sFROM\s+STDIN\b[^;]*;\Z", re.IGNORECASE | re.DOTALL)
 _PLAIN_ESCAPES = re.compile(rb"SET\s+standard_conforming_strings\s*=\s*off\b", re.IGNORECASE)
-_ROWS_END = b"\n\\.\n"
+_ROWS_END = re.compile(rb"\n\\\.\r?\n")
+_ROWS_END_BEGUN = len(b"\n\\.\r")
 _LONGEST = 64 << 10
 """Bytes of an unfinished statement that are held back: no statement that could be left out is longer."""
 _BEHIND = 64
@@ -104,12 +105,12 @@ class StatementText:
 
     def _rows(self, *, final: bool) -> bool:
         """Take rows up to their end; whether that was there. The line break behind COPY may be the one before it."""
-        found = self._buffer.find(_ROWS_END, self._at)
-        if found < 0:
-            self._at = len(self._buffer) if final else max(self._at, len(self._buffer) - len(_ROWS_END) + 1)
+        found = _ROWS_END.search(self._buffer, self._at)
+        if found is None:
+            self._at = len(self._buffer) if final else max(self._at, len(self._buffer) - _ROWS_END_BEGUN)
             return False
         self._in_rows = False
-        self._at = found + len(_ROWS_END)
+        self._at = found.end()
         return True
 
 
