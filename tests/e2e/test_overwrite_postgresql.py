@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.conftest import ServerPool
+from tests.conftest import ServerPool, StartServer
 from tests.waiting import PATIENCE
 from vya_backupd.testing.product import Product, Ran, instance
 from vya_backupd.testing.servers import PrivateServer
@@ -241,3 +241,17 @@ def test_killed_before_a_new_database_is_whole_it_does_not_bear_its_name(shop: S
     shop.product.start()
     shop.product.ok("restore", *wanted)
     assert shop.server.sql("select a from t order by a", copy) == _BACKED_UP
+
+
+def test_the_database_that_everybody_enters_by_can_be_restored(start_server: StartServer, tmp_path: Path) -> None:
+    server = start_server("postgresql")
+    server.sql("create table mine (a int); insert into mine values (1)", "postgres")
+    words = ("restore", "--instance", "one", "--database", "postgres", "--latest")
+    entry = instance(server, "one", database=["postgres"])
+    with Product(tmp_path / "product", [entry], servers=[server]) as product:
+        product.ok("backup", "--instance", "one")
+        for change, how in (("insert into mine values (2)", ("--overwrite", "--yes")), ("drop table mine", ())):
+            server.sql(change, "postgres")
+            product.ok(*words, *how, "--disconnect")
+            assert server.sql("select a from mine", "postgres") == [("1",)]
+        assert server.sql("select count(*) from pg_database where not datistemplate", "template1") == [("1",)]

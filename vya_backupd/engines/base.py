@@ -24,6 +24,9 @@ class Engine(Protocol):
     def maintenance_database(self) -> str | None:
         """The database to be connected to while others are created, dropped and renamed; None: none is needed."""
 
+    def outside_of(self, database: str) -> str | None:
+        """The same where it may be that very database, which nobody can rename or drop from within."""
+
     def find_tools(self, server: ServerFacts, installed: Sequence[Tool]) -> Toolset:
         """The installed tools that fit the server best.
 

@@ -37,6 +37,11 @@ class MySQL:
 
     kind = EngineKind.MYSQL
     maintenance_database: str | None = None
+
+    def outside_of(self, database: str) -> str | None:
+        """None is needed."""
+        return None
+
     _programs = ("mysqldump", "mysql")
     _package = "mysql-client"
 

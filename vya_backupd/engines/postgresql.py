@@ -38,6 +38,10 @@ class PostgreSQL:
     kind = EngineKind.POSTGRESQL
     maintenance_database: str | None = sql.MAINTENANCE
 
+    def outside_of(self, database: str) -> str | None:
+        """The maintenance database, or the one template that lets everybody in."""
+        return "template1" if database == sql.MAINTENANCE else sql.MAINTENANCE
+
     def find_tools(self, server: ServerFacts, installed: Sequence[Tool]) -> Toolset:
         """pg_dump of the server's own major version, else the next newer one; psql and pg_dumpall likewise."""
         wanted = server.version[:1]

@@ -265,7 +265,7 @@ class PartialRestorer:
 
     async def _execute(self, statements: list[str]) -> None:
         if statements:
-            place = self._target.engine.maintenance_database
+            place = self._target.engine.outside_of(self._target.database)
             await self._site.probe.execute(self._target.instance, statements, database=place)
 
     def _tell(self, phase: str, raw: int) -> None:

@@ -130,7 +130,8 @@ class Restorer:
             if created:
                 await self._drop_again(database, error)
             elif isinstance(error, VyaError):
-                error.hint = f"{error.hint} What was restored until then stands in {database!r}: empty it first.".strip()
+                left = f"What was restored until then stands in {database!r}: empty it first."
+                error.hint = f"{error.hint} {left}".strip()
             raise
         phases = self._phases.ended()
         return {"raw_size_bytes": fed.raw_size, "sessions": fed.sessions, "phases": phases, "notes": notes, **checked}
@@ -232,7 +233,8 @@ class Restorer:
     async def _execute(self, statements: list[str]) -> None:
         target = self._target
         if statements:
-            await self._site.probe.execute(target.instance, statements, database=target.engine.maintenance_database)
+            outside = target.engine.outside_of(target.database)
+            await self._site.probe.execute(target.instance, statements, database=outside)
 
     async def _drop_again(self, database: str, failure: BaseException) -> None:
         """Remove what we made. The failure that brought us here is the one to tell; its hint names what is left."""

@@ -28,6 +28,7 @@ from vya_backupd.unbroken import outlasting
 _log = structlog.get_logger("vya.restore")
 _UNSURE = frozenset({"server_lost", "connection_refused"})
 """Errors that do not say whether the server did what it was told."""
+_IN_PLACE = "The original is in place, as it was."
 _FRESH_SESSION = "SET NAMES utf8mb4; SET SESSION sql_mode = DEFAULT, time_zone = DEFAULT;"
 """Undoes what an earlier step of the same script has set."""
 
@@ -81,7 +82,7 @@ class Exchange:
         if not isinstance(engine, PostgreSQL):
             contents = [await probe.content(instance, name) for name in (original, self._restored)]
             return mysql_swap.swap(contents[0], contents[1], self._aside, enable_events)
-        others = await probe.number(instance, engine.sessions_sql(original))
+        others = await probe.number(instance, engine.sessions_sql(original), self._outside)
         if others and not disconnect:
             raise TargetError(
                 f"{others} other sessions are connected to {original!r}",
@@ -113,9 +114,13 @@ class Exchange:
         self._notebook.exchanged(self._aside)
         remove(self._script)
 
+    @property
+    def _outside(self) -> str | None:
+        return self._target.engine.outside_of(self._target.database)
+
     def _command(self) -> str:
         if self._target.instance.kind is EngineKind.POSTGRESQL:
-            return f"psql -X -d postgres -f {self._script}"
+            return f"psql -X -d {self._outside} -f {self._script}"
         client = "mariadb" if self._target.instance.kind is EngineKind.MARIADB else "mysql"
         return f"{client} --binary-mode --comments --force < {self._script}"
 
@@ -126,15 +131,21 @@ class Exchange:
                 await self._execute(step.script, step.database)
             except VyaError as error:
                 undone = await self._undo(plan, number, unsure=error.code in _UNSURE)
-                good = "target_in_use" if error.code == "target_in_use" else "swap_refused"
-                raise TargetError(
-                    f"the exchange stopped at '{step.what}': {error.message}",
-                    code=good if undone else "undo_failed",
-                    hint="The original is in place, as it was." if undone else f"Bring it back: {self._command()}",
-                    instance=self._target.instance.id,
-                    database=self._target.database,
-                ) from error
+                raise self._stopped(step, error, undone=undone) from error
             faults.point("restore.swap_step")
+
+    def _stopped(self, step: SwapStep, error: VyaError, *, undone: bool) -> TargetError:
+        code, hint = "undo_failed", f"Bring it back: {self._command()}"
+        if undone:
+            in_use = error.code == "target_in_use"
+            code, hint = "target_in_use" if in_use else "swap_refused", _IN_PLACE
+        return TargetError(
+            f"the exchange stopped at '{step.what}': {error.message}",
+            code=code,
+            hint=hint,
+            instance=self._target.instance.id,
+            database=self._target.database,
+        )
 
     async def _undo(self, plan: SwapPlan, done: int, *, unsure: bool) -> bool:
         """Take the first ``done`` steps back; whether all of it worked.
@@ -162,7 +173,7 @@ class Exchange:
         """Whether nothing of the original is aside any more; an empty database of ours goes."""
         engine, probe, instance = self._target.engine, self._site.probe, self._target.instance
         try:
-            if not await probe.number(instance, engine.exists_sql(aside)):
+            if not await probe.number(instance, engine.exists_sql(aside), self._outside):
                 return True
             if isinstance(engine, PostgreSQL) or await probe.number(instance, engine.is_empty_sql(aside)):
                 return False
@@ -173,7 +184,7 @@ class Exchange:
         return True
 
     async def _execute(self, statements: Collection[str], database: str | None) -> None:
-        place = database or self._target.engine.maintenance_database
+        place = database or self._outside
         await self._site.probe.execute(self._target.instance, list(statements), place)
 
 

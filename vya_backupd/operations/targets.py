@@ -142,7 +142,7 @@ async def look_at(site: Site, instance: Instance, database: str) -> Target:
 
 async def _stands(site: Site, instance: Instance, engine: Engine, database: str) -> tuple[bool, int]:
     """Whether there is such a database, and how many objects it has."""
-    if not await site.probe.number(instance, engine.exists_sql(database), engine.maintenance_database):
+    if not await site.probe.number(instance, engine.exists_sql(database), engine.outside_of(database)):
         return False, 0
     inside = database if engine.maintenance_database else None
     return True, await site.probe.number(instance, engine.is_empty_sql(database), inside)
