@@ -184,10 +184,11 @@ def test_a_cancellation_waits_for_an_exchange_that_has_begun(place: Place) -> No
     place.server.sql("CREATE TABLE late (a int)", NAME)
     with place.held("late"), place.product.begin("restore", *place.chosen) as client:
         until(place.waiting)
-        (running,) = place.product.ok("operations", "list", "--state", "running")["operations"]
-        place.product.ok("operations", "cancel", running["id"])
+        control = Control(place.product)
+        (running,) = control.ask("GET", "/v1/operations?state=running")["operations"]
+        control.ask("POST", f"/v1/operations/{running['id']}/cancel", {})
         client.terminate()
-    record = Control(place.product).finished(running["id"])
+    record = control.finished(running["id"])
     assert record["operation"]["state"] == record["steps"][0]["state"] == "succeeded", record
     assert "\n".join(differences(place.then, picture(place.server))) == ""
     assert place.databases() == [NAME]

@@ -29,6 +29,10 @@ _log = structlog.get_logger("vya.restore")
 _UNSURE = frozenset({"server_lost", "connection_refused"})
 """Errors that do not say whether the server did what it was told."""
 _IN_PLACE = "The original is in place, as it was."
+_LOCK_SECONDS = 60
+"""How long a step waits for those who use a table of MySQL or MariaDB: behind it everybody else waits, too."""
+_UNDO_SECONDS = 600
+"""The same of a step back: better late than not at all."""
 _FRESH_SESSION = "SET NAMES utf8mb4; SET SESSION sql_mode = DEFAULT, time_zone = DEFAULT;"
 """Undoes what an earlier step of the same script has set."""
 
@@ -128,7 +132,7 @@ class Exchange:
         """All steps, or none."""
         for number, step in enumerate(plan.steps):
             try:
-                await self._execute(step.script, step.database)
+                await self._take(step, _LOCK_SECONDS)
             except VyaError as error:
                 undone = await self._undo(plan, number, unsure=error.code in _UNSURE)
                 raise self._stopped(step, error, undone=undone) from error
@@ -137,8 +141,10 @@ class Exchange:
     def _stopped(self, step: SwapStep, error: VyaError, *, undone: bool) -> TargetError:
         code, hint = "undo_failed", f"Bring it back: {self._command()}"
         if undone:
-            in_use = error.code == "target_in_use"
+            in_use = error.code in ("target_in_use", "lock_timeout")
             code, hint = "target_in_use" if in_use else "swap_refused", _IN_PLACE
+        if undone and error.code == "lock_timeout":
+            hint += " Stop what uses its tables, or restore at another time."
         return TargetError(
             f"the exchange stopped at '{step.what}': {error.message}",
             code=code,
@@ -161,7 +167,7 @@ class Exchange:
 
     async def _taken_back(self, step: SwapStep, *, may_be_absent: bool) -> bool:
         try:
-            await self._execute(step.script, step.database)
+            await self._take(step, _UNDO_SECONDS)
         except VyaError as error:
             if may_be_absent and error.code not in _UNSURE and "exist" in error.message:
                 return True
@@ -182,6 +188,11 @@ class Exchange:
             _log.error("restore.undo_failed", step=f"look at {aside}", error=error.message)
             return False
         return True
+
+    async def _take(self, step: SwapStep, seconds: int) -> None:
+        is_postgresql = self._target.instance.kind is EngineKind.POSTGRESQL
+        limit = [] if is_postgresql else [f"SET SESSION lock_wait_timeout = {seconds}"]
+        await self._execute([*limit, *step.script], step.database)
 
     async def _execute(self, statements: Collection[str], database: str | None) -> None:
         place = database or self._outside
