@@ -92,14 +92,14 @@ class VerifyHandler:
             chosen = [await backup_by_id(site, request.backup_id)]
         elif request.database is not None and not request.all:
             chosen = [await newest(site, str(request.instance), request.database, None)]
-        else:
+        elif request.all:
             chosen = await site.catalog.backups.find(request.instance, request.database)
+        else:
+            chosen = await site.catalog.backups.newest_each(request.instance)
         groups: dict[tuple[str, str], list[Source | StoredBackup]] = {}
         for stored in chosen:
             facts = stored.manifest.facts
-            group = groups.setdefault((facts.instance, facts.database), [])
-            if request.all or not group:
-                group.append(stored)
+            groups.setdefault((facts.instance, facts.database), []).append(stored)
         if not groups:
             await newest(site, str(request.instance), request.database or "*", None)
         return groups
