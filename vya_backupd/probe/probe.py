@@ -22,7 +22,7 @@ _ENTRANCES = ("postgres", "template1")
 
 
 class Probe:
-    """Questions to instances. Every call connects anew; nothing is kept.
+    """Questions to instances. Every call connects anew; nothing is kept but on a ``visit``.
 
     All methods raise ``ServerError`` (``connection_refused``, ``login_refused``, ``tls_failed``, ``server_lost``,
     ``insufficient_privilege``, ``lock_timeout``, ``server_error``) or ``NotFoundError`` (``unknown_database``), with
