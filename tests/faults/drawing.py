@@ -15,7 +15,7 @@ from typing import Any
 from tests.faults import injection as processes
 from tests.faults import network
 from tests.faults.injection import Injection, Moment, possible
-from tests.faults.works import WORKS, Work
+from tests.faults.works import COMMITTED, WORKS, Work
 
 INJECTIONS: list[Injection] = [*processes.INJECTIONS, *network.INJECTIONS]
 """Everything that can be drawn: a further module of injections has its name here."""
@@ -101,6 +101,8 @@ def _fits(injection: Injection, work: Work, engine: str, point: str) -> bool:
         return False
     if point == RANDOM:
         return injection.action == "hang"
+    if injection.action == "fail" and (engine, work.name, point) in COMMITTED:
+        return False
     return injection.points is None or point in injection.points
 
 

@@ -293,3 +293,6 @@ WORKS: dict[str, Work] = {
     )
 }
 """Every kind of work, by name."""
+
+COMMITTED = frozenset({("postgresql", "restore of a table", "restore.fed")})
+"""Engine, work and point, where all is committed by then, and nothing behind it can fail."""
