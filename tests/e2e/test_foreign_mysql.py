@@ -81,6 +81,19 @@ def test_a_dump_that_was_cut_off_is_refused(pair: Pair, tmp_path: Path) -> None:
     assert ("cut off",) not in pair.two.sql("SHOW DATABASES")
 
 
+def test_what_a_failing_dump_leaves_in_a_database_of_others_is_told(pair: Pair, tmp_path: Path) -> None:
+    pair.two.create_database("half")
+    file = tmp_path / "failing.sql"
+    file.write_bytes(
+        dumped(pair.one, SHOP).replace(b"\n-- Dump completed on", b"\nDO nothing();\n-- Dump completed on")
+    )
+    ran = restore(pair, file, "--target-database", "half")
+    assert ran.code == 1, ran.out
+    assert "stands in 'half': empty it first" in error_of(ran)["hint"]
+    assert pair.two.sql("SHOW TABLES", "half") != []
+    pair.two.drop_database("half")
+
+
 def test_a_dump_that_chooses_its_own_database_is_refused(pair: Pair, tmp_path: Path) -> None:
     pair.two.drop_database(SHOP)
     file = tmp_path / "named.sql"
