@@ -66,10 +66,9 @@ class Place:
                 client.stdin.close()
 
     def waiting(self) -> list[tuple[str, ...]]:
-        """The statements that wait for such a lock."""
-        return self.server.sql(
-            "SELECT ID, INFO FROM information_schema.PROCESSLIST WHERE STATE = 'Waiting for table metadata lock'"
-        )
+        """The sessions that wait for such a lock."""
+        view = "performance_schema.processlist" if self.server.kind == "mysql" else "information_schema.PROCESSLIST"
+        return self.server.sql(f"SELECT ID FROM {view} WHERE STATE = 'Waiting for table metadata lock'")
 
     def go_back(self) -> None:
         """Run the command that the log names."""
