@@ -24,7 +24,7 @@ from vya_backupd.api.access import Access
 from vya_backupd.api.control import MAX_CONNECTIONS, control_app
 from vya_backupd.api.entrance import Entrance
 from vya_backupd.api.listen import Site as HttpSite
-from vya_backupd.api.listen import bind_tcp, bind_unix
+from vya_backupd.api.listen import bind_tcp, bind_unix, open_to
 from vya_backupd.api.public import MAX_CONNECTIONS as MAX_PUBLIC_CONNECTIONS
 from vya_backupd.api.public import public_app
 from vya_backupd.api.refusals import Refusals
@@ -198,16 +198,18 @@ class App:
     async def _open_control(self, closing: contextlib.AsyncExitStack) -> None:
         control = self.settings.config.control
         self.access = Access(control.operators, control.viewers)
-        path = self._control_socket or control.socket_path
+        path = self._socket_path
         local = self.settings.config.storage.local
         warn_of_open_folders((path, local.base_path, self.settings.config.application.state_dir))
-        operators, viewers = self.access.operator_gids, self.access.viewer_gids
-        group, more_groups = next(iter(operators), None), tuple(operators[1:] + viewers)
-        entrance = Entrance(path, lambda: bind_unix(path, group=group, more_groups=more_groups), self._control_site)
+        entrance = Entrance(path, lambda: bind_unix(path, *self.access.of_socket), self._control_site)
         await entrance.open()
         closing.push_async_callback(entrance.close)
         self.checks.further.append(entrance.check)
         _log.info("control.listening", path=str(path))
+
+    @property
+    def _socket_path(self) -> Path:
+        return self._control_socket or self.settings.config.control.socket_path
 
     def _control_site(self, sock: socket.socket) -> HttpSite:
         refusals = Refusals(self.site.catalog.record, utc_now)
@@ -269,6 +271,8 @@ class App:
         if kept := self.site.spawner.change_priority(priority_of(settings.config)):
             _log.warning("priority.kept", children=kept, reason="the kernel lets nobody take back what was given away")
         self.access.change(settings.config.control.operators, settings.config.control.viewers)
+        with contextlib.suppress(OSError):  # where the file is gone, it is soon made anew, for the same groups
+            open_to(self._socket_path, *self.access.of_socket)
         self.lifecycle.stop_deadline = settings.config.application.stop_deadline.total_seconds()
         self.checks.soon()
 

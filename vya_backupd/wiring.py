@@ -156,11 +156,14 @@ def refuse_unchangeable(old: Config, new: Config) -> None:
         "application.hostname": lambda config: config.application.hostname,
         "storage.local.base_path": lambda config: config.storage.local.base_path,
         "storage.local.temp_path": lambda config: config.storage.local.temp_path,
+        "storage.checksums.enabled": lambda config: config.storage.checksums.enabled,
+        "storage.checksums.store_file": lambda config: config.storage.checksums.store_file,
         "storage.idrive.enabled": lambda config: config.storage.idrive.enabled,
         "storage.idrive.sync_folder": lambda config: config.storage.idrive.sync_folder,
         "control.socket_path": lambda config: config.control.socket_path,
         "catalog.url": lambda config: config.catalog.url,
         "storage.file_naming.pattern": lambda config: config.storage.file_naming.pattern,
+        "monitoring.prometheus.enabled": lambda config: config.monitoring.prometheus.enabled,
         "monitoring.health_check": lambda config: config.monitoring.health_check,
     }
     changed = [key for key, value in fixed.items() if value(old) != value(new)]

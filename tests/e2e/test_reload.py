@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import grp
 import json
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -88,12 +90,28 @@ def test_a_good_configuration_applies_and_a_bad_one_leaves_the_old(
             assert "storage.local.base_path" in _reload(product, "config.reload_refused")["error"]
             product.config_path.write_text(good_config)
 
+            unmeasured = good_config.replace("monitoring:", "monitoring:\n  prometheus: {enabled: false}")
+            product.config_path.write_text(unmeasured)
+            assert "monitoring.prometheus.enabled" in _reload(product, "config.reload_refused")["error"]
+
+            # Whoever becomes an operator can also come to the socket.
+            theirs = next(each for each in _groups_to_give() if each.gr_gid != product.socket_path.stat().st_gid)
+            product.settings["control"]["operators"] = [theirs.gr_name]
+            product.write_config()
+            _reload(product, "config.reloaded")
+            assert product.socket_path.stat().st_gid == theirs.gr_gid
+
             again = product.ok("backup", "--instance", "second")
             manifest = json.loads(Path(again["backups"][0]["file"] + ".metadata.json").read_text())
             assert manifest["file_info"]["compression_level"] == 9
     finally:
         for name in ("reload_a", "reload_b"):
             server.drop_database(name)
+
+
+def _groups_to_give() -> list[grp.struct_group]:
+    """To which we may give a file of ours."""
+    return [each for each in grp.getgrall() if os.geteuid() == 0 or each.gr_gid in os.getgroups()]
 
 
 def _credentials(product: Product) -> Path:

@@ -119,6 +119,11 @@ class Access:
         self.operator_gids = group_ids(operators)
         self.viewer_gids = group_ids(viewers)
 
+    @property
+    def of_socket(self) -> tuple[int | None, tuple[int, ...]]:
+        """The group that the socket's file belongs to, and those that may connect besides."""
+        return next(iter(self.operator_gids), None), (*self.operator_gids[1:], *self.viewer_gids)
+
     def role(self, peer: Peer) -> Role:
         """What this peer may do."""
         if _is_ours(peer) or not peer.gids.isdisjoint(self.operator_gids):

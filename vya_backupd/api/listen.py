@@ -106,7 +106,7 @@ def bind_tcp(host: str, port: int) -> socket.socket:
     return sock
 
 
-def bind_unix(path: Path, *, group: int | None = None, more_groups: tuple[int, ...] = ()) -> socket.socket:
+def bind_unix(path: Path, group: int | None = None, more_groups: tuple[int, ...] = ()) -> socket.socket:
     """A listening Unix socket of mode 0660, never wider for a moment.
 
     Call it only while the state lock is held: then a socket that nobody answers on is a dead daemon's, and is removed.
@@ -126,7 +126,7 @@ def bind_unix(path: Path, *, group: int | None = None, more_groups: tuple[int, .
         # On Linux the file of a bound socket takes its mode from the descriptor: no umask, which all threads share.
         os.fchmod(sock.fileno(), 0o600)
         sock.bind(str(path))
-        _open_to(path, group, more_groups)
+        open_to(path, group, more_groups)
         sock.listen(_BACKLOG)
     except OSError as error:
         sock.close()
@@ -173,7 +173,8 @@ def _remove_stale(path: Path) -> None:
     )
 
 
-def _open_to(path: Path, group: int | None, more_groups: tuple[int, ...]) -> None:
+def open_to(path: Path, group: int | None, more_groups: tuple[int, ...]) -> None:
+    """Let these groups connect as well to a socket of ours. OSError where there is none."""
     if group is not None:
         _try(lambda: os.chown(path, -1, group, follow_symlinks=False), "control.group_not_set", path)
     path.chmod(_SOCKET_MODE)
