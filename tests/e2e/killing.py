@@ -8,6 +8,7 @@ import json
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -41,8 +42,7 @@ class Control:
             connection.sock = raw
             content = None if body is None else json.dumps(body)
             connection.request(method, path, content, {"Content-Type": "application/json"})
-            text = connection.getresponse().read().decode()
-            return json.loads(text.splitlines()[-1])
+            return json.loads(_last_line(connection.getresponse()))
 
     def back_up(self, **request: Any) -> str:
         """Submit a backup without globals. Returns the operation's id."""
@@ -61,6 +61,16 @@ class Control:
     def backups(self) -> dict[str, dict[str, Any]]:
         """What the catalog lists, by id."""
         return {each["id"]: each for each in self.ask("GET", "/v1/backups")["backups"]}
+
+
+def _last_line(answer: http.client.HTTPResponse) -> bytes:
+    """What an answer ends with. Some go on as long as an operation does, and say something all the while."""
+    deadline, last = time.monotonic() + PATIENCE, b""
+    while line := answer.readline():
+        last = line
+        if time.monotonic() > deadline:
+            raise AssertionError(f"no end within {PATIENCE:g} s; the last word was {last!r}")
+    return last
 
 
 @dataclass

@@ -101,7 +101,7 @@ def test_a_session_loses_its_server_process(scene: Scene) -> None:
 def test_the_leading_session_is_lost(scene: Scene) -> None:
     """Its locks are gone, and with them the certainty that all saw the same tables."""
     operation, _, sessions = held(scene)
-    terminate(scene, "application_name = 'vya-backupd probe'")
+    terminate(scene, "application_name = 'vya-backupd probe' and state = 'idle in transaction'")
     scene.failed(operation, {"server_lost"})
     all_gone(sessions)
 
