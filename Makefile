@@ -8,6 +8,8 @@ PYTEST_WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 2 ? 2 : cores > 4 ? 
 PYTEST ?= $(PYTHON) -m pytest
 ARGS ?=
 CHECKED := vya_backupd tests
+# Tests start programs by the hundred: none shall compile the product again, not even where PYTHONDONTWRITEBYTECODE is set.
+COMPILE := $(PYTHON) -m compileall -q $(CHECKED)
 
 .PHONY: help setup servers test lint format demo bench clean
 .DEFAULT_GOAL := help
@@ -27,6 +29,7 @@ servers: setup ## database servers to test on: as root packages, otherwise a fol
 # Without all servers the tests run all the same; header and summary say what was not tested.
 test: setup ## the whole suite, on all servers that can be had
 	-@bash .ci/servers
+	@$(COMPILE)
 	$(PYTEST) -n $(PYTEST_WORKERS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
 lint: setup ## style, types, layers, security
@@ -38,6 +41,7 @@ format: setup ## let ruff rewrite what it can
 
 demo: setup ## see it work: a daemon, throw-away servers, backups and restores; KEEP=1 leaves them running
 	-@$(PYTHON) -m vya_backupd.testing.provision --unpack mariadb >$(VENV)/servers.log 2>&1 </dev/null
+	@$(COMPILE)
 	$(PYTHON) -m vya_backupd.testing.demo $(if $(KEEP),--keep)
 
 bench: setup ## the measurements in docs/performance.md, half an hour long on a quiet machine
