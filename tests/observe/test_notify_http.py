@@ -137,6 +137,19 @@ async def test_only_the_newest_ping_counts_and_none_is_made_after_hours(house: H
     assert [each["channel"] for each in await house.events("notification.failed")] == ["ping"]
 
 
+async def test_a_ping_that_got_stuck_does_not_take_back_what_a_later_one_said(house: House) -> None:
+    house.configure(email={"enabled": False}, ping=pings(house, "/{instance}"))
+    house.http.statuses = [500]
+    await house.ended(State.SUCCEEDED, State.SUCCEEDED)
+    await house.tell()
+    await house.ended(State.FAILED)
+    await house.tell()  # the success waits for its next attempt, which is not due yet
+    await house.tell(5)
+    assert house.http.paths == ["/well/pg-0", "/badly/pg-0", "/well/pg-1"]
+    assert await house.catalog.outbox.next_due(["ping"]) is None
+    assert not await house.events("notification.failed")
+
+
 async def test_a_letter_that_nobody_can_carry_is_no_failure_of_those_before_it(house: House) -> None:
     house.configure(email={"enabled": False}, webhooks=[{"url": house.http.url("/hook")}])
     await house.ended(_WELL)

@@ -23,7 +23,7 @@ from vya_backupd.errors import NoticeError, VyaError
 from vya_backupd.model.event import Event
 from vya_backupd.observe.notify_carrier import Carrier, Means, Told
 from vya_backupd.observe.notify_collect import Collector
-from vya_backupd.observe.notify_http import PING_LIFE, HttpCarrier
+from vya_backupd.observe.notify_http import PING_LIFE, HttpCarrier, overtaken
 from vya_backupd.observe.notify_mail import MailCarrier
 from vya_backupd.observe.notify_rules import PING, any_wanted
 from vya_backupd.observe.redaction import redact_value
@@ -34,6 +34,8 @@ LOOK_SECONDS = 60.0
 _IDLE_SECONDS = 3600.0
 _DAY = timedelta(days=1)
 _LONGEST_WAIT = 3600.0
+_MOST_PINGS = 10_000
+"""Pings that may wait for another attempt: they live for hours only."""
 
 _log = structlog.get_logger("vya.notify")
 
@@ -87,8 +89,7 @@ class Notices:
         """
         async with self._turns[carrier.name]:
             outbox = self._catalog.outbox
-            waiting = outbox.waiting(carrier.channels) if everything else None
-            found = await (waiting or outbox.due(carrier.channels, self._means.now()))
+            found = await (outbox.waiting(carrier.channels) if everything else self._due(carrier))
             untold = {each.id: each for each in found}
             if not untold:
                 return
@@ -104,6 +105,13 @@ class Notices:
                 _log.exception("notification.carrier_failed", carrier=carrier.name)
                 rest = list(untold.values())
                 await self._record(Told(rest, error=NoticeError(f"unexpected: {error!r}", code="internal")))
+
+    async def _due(self, carrier: Carrier) -> list[WaitingLetter]:
+        """What is due, and before it the pings that wait for another attempt and would take back what it says."""
+        found = await self._catalog.outbox.due(carrier.channels, self._means.now())
+        if not any(each.letter.channel == PING for each in found):
+            return found
+        return [*overtaken(found, await self._catalog.outbox.waiting([PING], _MOST_PINGS)), *found]
 
     # what became of letters
 

@@ -57,7 +57,7 @@ class HttpCarrier:
 
     async def carry(self, letters: Sequence[WaitingLetter]) -> AsyncGenerator[Told, None]:
         """See ``Carrier``. After a failure the other letters to the same address are not tried in this round."""
-        newest = {_place(each): each.id for each in letters if each.letter.channel == PING}
+        newest = _newest_pings(letters)
         down: dict[str, VyaError] = {}
         async with self._session() as session:
             for each in letters:
@@ -158,6 +158,16 @@ class HttpCarrier:
         return new_session(self._means.config().notifications.timeout.total_seconds())
 
 
+def overtaken(due: Sequence[WaitingLetter], waiting: Sequence[WaitingLetter]) -> list[WaitingLetter]:
+    """The pings of ``waiting`` that are not due and older than one of the same place that is.
+
+    Told after it, they would turn its news round: a success that got stuck would cover the failure that followed.
+    """
+    newest = _newest_pings(due)
+    known = {each.id for each in due}
+    return [each for each in waiting if each.id not in known and each.id < newest.get(_place(each), 0)]
+
+
 def new_session(timeout: float) -> ClientSession:
     """A session whose every request has ``timeout`` seconds; it keeps no cookies."""
     from aiohttp import ClientSession, ClientTimeout, DummyCookieJar
@@ -167,6 +177,10 @@ def new_session(timeout: float) -> ClientSession:
         cookie_jar=DummyCookieJar(),
         headers={"User-Agent": f"vya-backupd/{__version__}"},
     )
+
+
+def _newest_pings(letters: Sequence[WaitingLetter]) -> dict[tuple[Any, ...], int]:
+    return {_place(each): each.id for each in letters if each.letter.channel == PING}
 
 
 def _place(waiting: WaitingLetter) -> tuple[Any, ...]:
