@@ -101,6 +101,50 @@ def test_what_is_not_there_is_left_out_and_told() -> None:
     assert b"ALTER PUBLICATION p" in script(pick(LISTING, there).post)
 
 
+def test_a_partition_alone_is_no_partition_of_its_parent_s_index() -> None:
+    post = _entries(
+        "ALTER TABLE ONLY public.b\n    ADD CONSTRAINT b_pkey PRIMARY KEY (id);",
+        "ALTER TABLE ONLY public.b1\n    ADD CONSTRAINT b1_pkey PRIMARY KEY (id);",
+        "ALTER INDEX public.b_pkey ATTACH PARTITION public.b1_pkey;",
+    )
+    listing = Listing.of(HEADER, SCHEMA, post)
+    assert b"ATTACH" not in script(pick(listing, Wanted(("public.b1",))).post)
+    assert b"ALTER INDEX public.b_pkey ATTACH" in script(pick(listing, Wanted(("public.b",))).post)
+
+
+def test_a_trigger_stays_away_with_its_function() -> None:
+    post = _entries(
+        "CREATE TRIGGER t AFTER INSERT ON public.b FOR EACH ROW WHEN ((new.id > 1)) EXECUTE FUNCTION public.f('x');",
+        "COMMENT ON TRIGGER t ON public.b IS 'x';",
+        "CREATE TRIGGER own BEFORE UPDATE ON public.b FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();",
+    )
+    listing = Listing.of(HEADER, SCHEMA, post)
+    found = pick(listing, Wanted(("public.b",), has_function=lambda _: False))
+    assert found.left_out == ("trigger t of public.b is left out: there is no function public.f",)
+    text = script(found.post).decode()
+    assert "TRIGGER own" in text
+    assert "TRIGGER t " not in text
+    for terms in (Wanted(("public.b",)), Wanted(("public.b",), has_function="public.f".__eq__)):
+        assert script(pick(listing, terms).post).count(b"TRIGGER t ") == 2
+
+
+def test_heirs_do_not_come_and_are_told() -> None:
+    schema = SCHEMA + _entries(
+        'CREATE TABLE public.h (\n    id integer\n)\nINHERITS (other."a", public.a);',
+    )
+    listing = Listing.of(HEADER, schema, b"")
+    found = pick(listing, Wanted(("public.a",)))
+    assert found.left_out == ("public.h inherits from public.a and does not come with it",)
+    assert pick(listing, Wanted(("public.a", "other.a", "public.h"))).left_out == ()
+
+
+def test_schemas_with_dots_in_their_names() -> None:
+    schema = SCHEMA + _entries('CREATE TABLE "we.ird"."ta.ble" (\n    id integer\n);')
+    listing = Listing.of(HEADER, schema, b"")
+    assert listing.split("we.ird.ta.ble") == ("we.ird", "ta.ble")
+    assert listing.split("public.a.b") == ("public", "a.b")
+
+
 def test_settings_in_force_before_the_post_section() -> None:
     behind = b"1\n\\.\n\n\nSET default_tablespace = slow;\n\n"
     listing = Listing.of(HEADER, SCHEMA, POST, behind)

@@ -54,6 +54,7 @@ def report(screen: Screen, record: dict[str, Any], *, verbose: bool = False) -> 
         _verified_table(screen, verified)
         if verbose:
             _steps_table(screen, record)
+    _notes(screen, record)
     _failures(screen, record)
     if operation_of(record).get("kind") == "prune":
         _pruned(screen, record)
@@ -112,6 +113,14 @@ def _restored_table(screen: Screen, restored: list[dict[str, Any]]) -> None:
         for item in restored
     ]
     screen.table(("TARGET", "DATABASE", "FROM", "TIME"), rows, right=("TIME",))
+
+
+def _notes(screen: Screen, record: dict[str, Any]) -> None:
+    """What a restore has to tell though it went well, on stderr."""
+    for item in record.get("restored") or []:
+        for note in item.get("notes") or []:
+            where = shown.place(item.get("instance"), item.get("database"))
+            screen.say(f"note: {where}: {shown.paragraphs(str(note))}")
 
 
 def _verified_table(screen: Screen, verified: list[dict[str, Any]]) -> None:

@@ -11,22 +11,30 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from vya_backupd.engines.cut_postgresql import Dialect, Entry, cut_entries, in_force, settings_behind, statements
-from vya_backupd.engines.kinds_postgresql import NAME, EntryKind, meaning
+from vya_backupd.engines.kinds_postgresql import IDENT, NAME, EntryKind, meaning
 from vya_backupd.engines.rename_postgresql import Pair, literal_pair, pair
 
 _ALTER = re.compile(rb"ALTER (?:FOREIGN )?TABLE (?:ONLY )?(" + NAME + rb")\s")
 _SETVAL = re.compile(rb"SELECT pg_catalog\.setval\(\s*(E?'(?:[^']|'')*')")
+_FUNCTION = re.compile(rb".*\sEXECUTE (?:FUNCTION|PROCEDURE) (" + IDENT + rb"\." + IDENT + rb")\(", re.DOTALL)
+"""What a trigger runs; without a schema it is one of the server's own."""
+_INHERITS = re.compile(rb".*\nINHERITS \((" + NAME + rb"(?:, " + NAME + rb")*)\)", re.DOTALL)
 _ON_CONSTRAINT = b"COMMENT ON CONSTRAINT "
+_ON_TRIGGER = b"COMMENT ON TRIGGER "
 _SEQUENCE_KINDS = (EntryKind.OWNED_SEQUENCE, EntryKind.IDENTITY)
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The entries of schema and post. Names are as in ``Entry``: ``schema.table``."""
+    """The entries of schema and post. Names are as in ``Entry``: ``schema.table``.
+
+    ``dotted`` are the schemas of tables that have a dot in their names, the longest first.
+    """
 
     schema: tuple[Entry, ...]
     post: tuple[Entry, ...]
     dialect: Dialect
+    dotted: tuple[str, ...]
 
     @classmethod
     def of(cls, header: bytes, schema: bytes, post: bytes, before_post: bytes = b"") -> Listing:
@@ -34,11 +42,26 @@ class Listing:
         dialect = Dialect.of(header)
         settings = in_force((), [schema[a:b] for a, b in statements(schema, dialect)])
         settings = in_force(settings, settings_behind(before_post))
-        return cls(tuple(cut_entries(schema, dialect)), tuple(cut_entries(post, dialect, settings)), dialect)
+        entries = tuple(cut_entries(schema, dialect))
+        return cls(entries, tuple(cut_entries(post, dialect, settings)), dialect, _dotted(entries, dialect))
 
     def named(self, kind: EntryKind) -> list[str]:
         """The names of everything of a kind."""
         return [each.name for each in self.schema if each.kind is kind]
+
+    def split(self, name: str) -> tuple[str, str]:
+        """Schema and name of ``schema.name``: either may have a dot, so the schemas of the dump decide."""
+        dotted = (schema for schema in self.dotted if name.startswith(f"{schema}."))
+        schema = next(dotted, name.partition(".")[0])
+        return schema, name[len(schema) + 1 :]
+
+    def heirs(self, tables: Collection[str]) -> Iterator[tuple[str, str]]:
+        """Tables that inherit from these and are none of them, each with the one that it inherits from."""
+        for each in self.schema:
+            if each.kind is EntryKind.TABLE and each.name not in tables:
+                found = _INHERITS.match(each.statements[0])
+                parents = re.findall(NAME, found.group(1)) if found else ()
+                yield from ((each.name, plain) for plain in map(self.dialect.plain, parents) if plain in tables)
 
     def with_partitions(self, tables: Iterable[str]) -> list[str]:
         """The tables and all their partitions, parents first."""
@@ -61,14 +84,15 @@ class Listing:
 class Wanted:
     """What to take.
 
-    ``has_table`` and ``has_publication`` say what exists at the target outside of the choice; None: there is no target,
-    foreign keys are taken and publications are not.
+    ``has_table``, ``has_publication`` and ``has_function`` say what exists at the target outside of the choice; None:
+    there is no target, foreign keys and triggers are taken and publications are not.
     """
 
     tables: tuple[str, ...]
     indexes: bool = True
     has_table: Callable[[str], bool] | None = None
     has_publication: Callable[[str], bool] | None = None
+    has_function: Callable[[str], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +124,12 @@ class Picked:
         return b".".join(name).decode(dialect.codec, "backslashreplace") in self.sequences
 
 
+def _dotted(schema: Iterable[Entry], dialect: Dialect) -> tuple[str, ...]:
+    tables = (each for each in schema if each.kind is EntryKind.TABLE and each.name.count(".") > 1)
+    names = {_made(each)[0].decode(dialect.codec, "backslashreplace") for each in tables}
+    return tuple(sorted((name for name in names if "." in name), key=len, reverse=True))
+
+
 def script(entries: Iterable[Entry]) -> bytes:
     """Entries as a text of their own, with the settings that each needs."""
     parts: list[bytes] = []
@@ -127,7 +157,14 @@ def pick(listing: Listing, wanted: Wanted) -> Picked:
         EntryKind.STATISTICS,
     )
     relations = frozenset(_made(each) for each in (*schema, *post) if each.kind in made)
-    return Picked(tuple(tables), chooser.sequences, pairs, relations, schema, post, tuple(chooser.left_out))
+    left_out = [
+        *chooser.left_out,
+        *(
+            f"{heir} inherits from {parent} and does not come with it"
+            for heir, parent in listing.heirs(frozenset(tables))
+        ),
+    ]
+    return Picked(tuple(tables), chooser.sequences, pairs, relations, schema, post, tuple(left_out))
 
 
 def _made(entry: Entry) -> Pair:
@@ -147,6 +184,7 @@ class _Chooser:
         self._indexes = _names(listing, mine, EntryKind.INDEX, EntryKind.KEY)
         self._others = frozenset(each.name for each in mine if each.kind is EntryKind.STATISTICS) | self.sequences
         self._gone: set[tuple[str | None, str]] = set()
+        self._gone_triggers: set[tuple[str | None, str]] = set()
         self.left_out: list[str] = []
 
     def takes(self, each: Entry) -> bool:
@@ -161,8 +199,10 @@ class _Chooser:
                 return mine and self._takes_index(each)
             case EntryKind.FOREIGN_KEY:
                 return mine and self._takes_reference(each)
+            case EntryKind.TRIGGER:
+                return mine and self._takes_trigger(each)
             case EntryKind.INDEX_PARTITION:
-                return self._wanted.indexes and each.name in self._indexes
+                return self._wanted.indexes and {each.name, str(each.references)} <= self._indexes
             case EntryKind.PUBLICATION:
                 return mine and self._takes_publication(each)
             case EntryKind.COMMENT | EntryKind.ACL | EntryKind.LABEL:
@@ -196,12 +236,28 @@ class _Chooser:
             self.left_out.append(f"foreign key {each.name} of {each.table} is left out: there is no table {far}")
         return False
 
+    def _takes_trigger(self, each: Entry) -> bool:
+        found, ask = _FUNCTION.match(each.statements[0]), self._wanted.has_function
+        if found is None or ask is None or ask(self._plain(found.group(1))):
+            return True
+        self._gone_triggers.add((each.table, each.name))
+        function = self._plain(found.group(1))
+        self.left_out.append(f"trigger {each.name} of {each.table} is left out: there is no function {function}")
+        return False
+
     def _takes_remark(self, each: Entry) -> bool:
         """Comments, rights and labels: of a table and what is in it, of a sequence, an index, statistics."""
         if each.table is not None:
-            gone = each.statements[0].startswith(_ON_CONSTRAINT) and (each.table, each.name) in self._gone
-            return each.table in self._tables and not gone
+            return each.table in self._tables and not self._is_of_gone(each)
         return each.name in self._others or (self._wanted.indexes and each.name in self._indexes)
+
+    def _is_of_gone(self, remark: Entry) -> bool:
+        """Whether a comment is on a constraint or a trigger that was left out."""
+        gone = {_ON_CONSTRAINT: self._gone, _ON_TRIGGER: self._gone_triggers}
+        return any(
+            remark.statements[0].startswith(words) and (remark.table, remark.name) in those
+            for words, those in gone.items()
+        )
 
     def _takes_publication(self, each: Entry) -> bool:
         ask = self._wanted.has_publication

@@ -21,6 +21,11 @@ RELATIONS = (
 )
 SCHEMAS = "SELECT nspname::text FROM pg_catalog.pg_namespace"
 PUBLICATIONS = "SELECT pubname::text FROM pg_catalog.pg_publication"
+FUNCTIONS = (
+    "SELECT DISTINCT n.nspname || '.' || p.proname FROM pg_catalog.pg_proc p"
+    " JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE p.prorettype = 'pg_catalog.trigger'::regtype"
+)
+"""Those that triggers can run."""
 TRIGGERS = (
     "SELECT n.nspname || '.' || c.relname, t.tgname::text, t.tgenabled::text FROM pg_catalog.pg_trigger t"
     " JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"

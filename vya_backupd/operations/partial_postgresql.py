@@ -88,7 +88,10 @@ class PostgresqlTables:
     @property
     def notes(self) -> Sequence[str]:
         """See ``TablesJob``."""
-        return self.choice.picked.left_out
+        if self._request.data_only:
+            return ()
+        schemas = (f"there is no schema {name}: it is created" for name in self.choice.new_schemas)
+        return (*self.choice.picked.left_out, *schemas)
 
     @property
     def extents(self) -> tuple[Extent, ...]:
@@ -114,7 +117,8 @@ class PostgresqlTables:
 
     async def _chosen(self, names: Sequence[str], positions: bytes) -> Choice:
         there = await look(self._site, self._target)
-        wanted = Wanted(tuple(names), self._parts.indexes, there.has_table, there.publications.__contains__)
+        is_there = (there.has_table, there.publications.__contains__, there.functions.__contains__)
+        wanted = Wanted(tuple(names), self._parts.indexes, *is_there)
         picked = pick(self._listing, wanted)
         places = self._places(picked, names[0])
         chosen = picked.positions(positions, self._listing.dialect)
@@ -125,7 +129,7 @@ class PostgresqlTables:
         lone = [place for name, place in places.items() if place in there.partitions and name not in attached]
         await self._refuse_taken(taken, there, lone)
         clashes = any(self._plain(each) in there.relations for each in picked.relations)
-        schemas = {place.partition(".")[0] for place in places.values()}
+        schemas = {self._listing.split(place)[0] for place in places.values()}
         return Choice(
             picked,
             places,
@@ -140,11 +144,11 @@ class PostgresqlTables:
         new = self._request.target_table
         if new is None:
             return {name: name for name in picked.tables}
-        old_schema, _, old = first.partition(".")
-        schema, _, name = ("", "", new) if "." not in new else new.partition(".")
+        old_schema, old = self._listing.split(first)
+        schema, name = ("", new) if "." not in new else self._listing.split(new)
         found = {first: f"{schema or old_schema}.{name}"}
         for each in picked.tables[1:]:
-            own_schema, _, own = each.partition(".")
+            own_schema, own = self._listing.split(each)
             rest = own.removeprefix(f"{old}_")
             found[each] = f"{own_schema if own_schema != old_schema else schema or old_schema}.{name}_{rest}"
         return found
@@ -251,13 +255,13 @@ class PostgresqlTables:
         moves = []
         for name, place in choice.places.items():
             old = choice.picked.pairs[name]
-            schema, _, new = place.partition(".")
+            schema, new = self._listing.split(place)
             moves.append(sql.Move(moved[old], (self._encoded(schema), self._encoded(new) if place != name else old[1])))
         dropped = [pair(self._quoted(name).encode(self._codec)) for name in choice.replaced]
         return sql.exchange(moves, dropped)
 
     def _quoted(self, name: str) -> str:
-        schema, _, table = name.partition(".")
+        schema, table = self._listing.split(name)
         return f"{self._target.engine.quote(schema)}.{self._target.engine.quote(table)}"
 
     def _encoded(self, name: str) -> bytes:

@@ -123,7 +123,8 @@ def _resolved(name: str, known: Sequence[str], others: dict[str, str], contents:
     wanted = _unquoted(name)
     if wanted in known:
         return wanted
-    short = [each for each in known if each.partition(".")[2] == wanted] if contents.listing else []
+    listing = contents.listing
+    short = [each for each in known if listing.split(each)[1] == wanted] if listing else []
     if len(short) == 1:
         return short[0]
     if short:
