@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
 from tests.engines.rig import Rig, instance_of
@@ -9,7 +11,7 @@ from vya_backupd.errors import NotFoundError, ServerError
 from vya_backupd.model.instance import EngineKind
 from vya_backupd.model.secret import Secret
 from vya_backupd.probe import mysql_family
-from vya_backupd.probe.connect import session
+from vya_backupd.probe.connect import Row, Session, session
 
 
 async def test_vendor_version_and_rights(rig: Rig) -> None:
@@ -187,3 +189,31 @@ async def test_a_database_that_is_dropped_while_it_is_looked_at_is_unknown(mysql
         with pytest.raises(NotFoundError) as caught:
             await mysql_family.facts(looking, fresh_name)
     assert caught.value.code == "unknown_database"
+
+
+class _Explaining:
+    """A session that also asks how each of its questions would be answered."""
+
+    def __init__(self, asked: Session) -> None:
+        self._asked = asked
+        self.run = asked.run
+        self.value = asked.value
+        self.ways: list[str] = []
+
+    async def rows(self, sql: str, **parameters: object) -> list[Row]:
+        if "information_schema" in sql:
+            self.ways += [str(row[-1]) for row in await self._asked.rows(f"EXPLAIN {sql}", **parameters)]
+        return await self._asked.rows(sql, **parameters)
+
+
+async def test_no_question_of_one_database_is_answered_from_all_of_them(mysql_rig: Rig, fresh_name: str) -> None:
+    """MariaDB tells when it would: a thousand databases would be read a thousand times."""
+    await mysql_rig.create(fresh_name, "CREATE TABLE t (a int)", "CREATE VIEW v AS SELECT a FROM t")
+    async with session(mysql_rig.instance, fresh_name, "explaining", None) as each:
+        explaining = _Explaining(each)
+        facts = await mysql_family.facts(cast("Session", explaining), fresh_name)
+    assert facts.tables == ("t",)
+    if mysql_rig.server.kind == "mariadb":
+        assert any("Scanned 1 database" in way for way in explaining.ways)
+    assert [way for way in explaining.ways if "all databases" in way] == []
+    await mysql_rig.drop(fresh_name)

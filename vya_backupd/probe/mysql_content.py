@@ -10,8 +10,8 @@ from vya_backupd.engines.mysql_swap import ROUTINES, DatabaseContent, SequenceDe
 from vya_backupd.errors import ServerError
 from vya_backupd.probe.connect import Session
 
-_TRIGGERS = (
-    "SELECT TRIGGER_NAME, 'TRIGGER' FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = :db"
+_TRIGGERS = (  # by the schema of the table, which is the trigger's own: see ``mysql_family``
+    "SELECT TRIGGER_NAME, 'TRIGGER' FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA = :db"
     " ORDER BY EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_ORDER"
 )
 _ROUTINES = "SELECT ROUTINE_NAME, ROUTINE_TYPE FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = :db ORDER BY 1"
@@ -52,7 +52,7 @@ async def tables_content(session: Session, name: str, tables: Collection[str]) -
     """Some tables of a database with their triggers, as ``content`` gives all of it. Raises as that does."""
     character_set, collation = await _charset(session, name)
     rows = await session.rows(
-        "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = :db"
+        "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA = :db"
         " ORDER BY EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_ORDER",
         db=name,
     )

@@ -115,7 +115,7 @@ _CONTENT = """
     SELECT 'ROUTINE', CONVERT(DEFINER USING utf8mb4), '', ''
       FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = :name
     UNION ALL SELECT 'TRIGGER', CONVERT(DEFINER USING utf8mb4), '', ''
-      FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = :name
+      FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA = :name
     UNION ALL SELECT 'EVENT', CONVERT(DEFINER USING utf8mb4), '', ''
       FROM information_schema.EVENTS WHERE EVENT_SCHEMA = :name
     UNION ALL SELECT 'SCHEMA', CONVERT(DEFAULT_CHARACTER_SET_NAME USING utf8mb4),
@@ -126,7 +126,7 @@ _CONTENT = """
 """
 """Definers of stored programs, the database itself, and its FLOAT columns, in one question, since there may be very many
 databases. The servers' lists differ in collation, which must not meet in one answer. A join of COLUMNS with TABLES would
-make MariaDB look through all databases."""
+make MariaDB look through all databases, and so would the schema of a trigger, which is always that of its table."""
 
 
 async def _content(session: Session, name: str, server: ServerFacts) -> dict[str, list[Row]]:
