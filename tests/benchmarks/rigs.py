@@ -20,6 +20,9 @@ from vya_backupd.process.spawn import PIPE_SIZE
 from vya_backupd.testing.product import Product
 from vya_backupd.testing.servers import PrivateServer
 
+_ROWS_ALONE = ("--no-schemas", "--no-locks", "--trx-consistency-only", "--complete-insert")
+"""What mydumper would have to be told as a source of rows; see docs/performance.md."""
+
 
 class Bench:
     """The contenders on one server. ``folder`` takes what they write; every file goes after its run."""
@@ -72,8 +75,8 @@ class Bench:
 
         return run
 
-    def mydumper(self) -> Contender:
-        """mydumper with two threads, compressed."""
+    def mydumper(self, *options: str) -> Contender:
+        """mydumper with two threads."""
 
         async def run() -> Run:
             target, server = self.folder / "mydumper", self.server
@@ -83,7 +86,7 @@ class Bench:
                 f"[mydumper]\nuser={server.admin_user}\npassword={server.admin_password}\nhost={server.host}\n"
                 f"port={server.port}\n"
             )
-            argv = ["mydumper", f"--defaults-file={secret}", "-t", "2", "-c", "-B", DATABASE, "-o", str(target)]
+            argv = ["mydumper", f"--defaults-file={secret}", "-t", "2", *options, "-B", DATABASE, "-o", str(target)]
             begun = time.perf_counter()
             done = await asyncio.to_thread(subprocess.run, argv, capture_output=True, check=False)
             seconds = time.perf_counter() - begun
@@ -129,7 +132,8 @@ class Bench:
             found["pg_dump -Fc"] = self.archive("--format=custom")
             found["pg_dump -Fd -j2"] = self.archive("--format=directory", "--jobs=2")
         elif self.server.kind == "mariadb" and shutil.which("mydumper"):
-            found["mydumper -t2 -c"] = self.mydumper()
+            found["mydumper -t2 -c"] = self.mydumper("-c")
+            found["mydumper -t2, rows, into files"] = self.mydumper("-r", "20000", *_ROWS_ALONE)
         return found
 
     async def tool(self, command: Command, stdout: int | None = None, after: Callable[[], None] | None = None) -> Run:
