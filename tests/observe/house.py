@@ -71,11 +71,12 @@ class House:
         end: State | None = None,
         kind: OperationKind = OperationKind.BACKUP,
         dry_run: bool = False,
+        database: str = "shop",
     ) -> str:
         """An operation with one database for each state, ended; every database of an instance of its own."""
         number = next(self._numbers)
         steps = tuple(
-            Step(f"pg-{place}", "shop", state, None, None if state is State.SUCCEEDED else BAD, {"size_bytes": 4096})
+            Step(f"pg-{place}", database, state, None, None if state is State.SUCCEEDED else BAD, {"size_bytes": 4096})
             for place, state in enumerate(states)
         )
         end = end or (states[0] if len(set(states)) == 1 else State.PARTIAL)

@@ -55,6 +55,7 @@ async def test_success_is_told_of_backups_and_restores_and_failure_of_everything
 
 async def test_a_mail_compares_with_the_last_run_and_names_the_last_good_backup(house: House) -> None:
     await house.catalog.backups.record(backup("old", instance="pg-0", database="shop", size=2048), event())
+    await house.catalog.backups.record(backup("users", instance="pg-0", database="@globals", size=2048), event())
     await house.ended(State.SUCCEEDED)
     house.now += DAY
     await house.ended(State.FAILED)
@@ -64,6 +65,22 @@ async def test_a_mail_compares_with_the_last_run_and_names_the_last_good_backup(
     assert "(last time 4.0 KiB)" in failed
     assert "vyactl backup --instance pg-0 --database shop" in failed
     assert "(+100 % against last time)" in house.mail.mails[0].part("plain")
+    assert "Protected now: 1 databases" in house.mail.mails[0].part("plain")
+
+
+async def test_a_server_that_was_down_has_its_backups_and_the_command_names_what_exists(house: House) -> None:
+    for name, age in (("shop", 1), ("notes", 3), ("@globals", 9)):
+        made = backup(name, instance="pg-0", database=name, hours=-24 * age)
+        await house.catalog.backups.record(made, event())
+    await house.ended(State.FAILED, database="*")
+    await house.ended(State.FAILED, database="@globals")
+    await house.tell()
+    down, users = (each.part("plain") for each in house.mail.mails)
+    assert "pg-0 / all databases: failed" in down
+    assert "Its databases have good backups, the oldest of the newest ones of 2026-01-06 02:00:00 UTC, 3 d ago" in down
+    assert "have good backups" in house.mail.mails[0].part("html")
+    assert "    vyactl backup --instance pg-0\n" in down
+    assert "    vyactl backup --instance pg-0\n" in users
 
 
 async def test_many_failures_share_a_mail(house: House) -> None:

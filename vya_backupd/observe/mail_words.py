@@ -8,6 +8,7 @@ from typing import Any
 
 from vya_backupd.dumpfile.manifest import human_size
 from vya_backupd.model.backup import GLOBALS_NAME
+from vya_backupd.observe.notify_facts import EVERYTHING
 
 
 def filters(zone: tzinfo) -> dict[str, Callable[..., Any]]:
@@ -58,7 +59,7 @@ def change(value: float | None, before: float | None) -> str:
 
 def database(name: str) -> str:
     """A database's name as people know it."""
-    return "users and roles" if name == GLOBALS_NAME else name
+    return {GLOBALS_NAME: "users and roles", EVERYTHING: "all databases"}.get(name, name)
 
 
 def printable(value: Any) -> Any:

@@ -14,12 +14,16 @@ from typing import Any
 
 from vya_backupd.catalog.recency import RecentBackup
 from vya_backupd.config.schema import Application
+from vya_backupd.model.backup import GLOBALS_NAME
 from vya_backupd.model.event import Event
 from vya_backupd.model.operation import Operation, OperationKind, State, Step, is_final
 
 MOST_STEPS = 200
 """Databases that a record lists one by one, the failed ones first."""
+EVERYTHING = "*"
+"""The database of a step that stands for all of a server, which could not be asked which ones it has."""
 _MOST_WARNINGS = 5
+_MOST_NAMED = 10
 _LONGEST = 1500
 """Characters of one message of an error; a tool may have said much more, and the log has it."""
 
@@ -60,7 +64,7 @@ def operation_report(
     by_place: dict[Place, list[RecentBackup]] = {}
     for backup in recent:
         by_place.setdefault((backup.instance, backup.database), []).append(backup)
-    steps = [_step_record(each, state, by_place.get((each.instance, each.database), [])) for each in operation.steps]
+    steps = [_step_record(each, state, _backups_for(each, by_place)) for each in operation.steps]
     steps.sort(key=lambda each: each["state"] == State.SUCCEEDED)
     counts = Counter(each["state"] for each in steps)
     return {
@@ -90,6 +94,18 @@ def _operation_record(operation: Operation, state: State, ended: datetime) -> Re
         "duration_seconds": round((ended - began).total_seconds(), 3),
         "error": error_record(operation.error),
     }
+
+
+def _backups_for(step: Step, by_place: dict[Place, list[RecentBackup]]) -> Sequence[RecentBackup]:
+    """The newest backups of a step's database; of a whole server those of the database that is worst off."""
+    if step.database != EVERYTHING:
+        return by_place.get((step.instance, step.database), [])
+    of_server = [
+        backups
+        for (instance, database), backups in by_place.items()
+        if instance == step.instance and database != GLOBALS_NAME
+    ]
+    return min(of_server, key=lambda backups: backups[0].taken_at, default=[])
 
 
 def _step_record(step: Step, end: State, backups: Sequence[RecentBackup]) -> Record:
@@ -128,9 +144,13 @@ def _previous_record(before: Operation | None) -> Record | None:
 
 
 def _protected(by_place: dict[Place, list[RecentBackup]]) -> Record:
-    """How many databases have a backup, and how old the oldest of the newest ones is."""
+    """How many databases have a backup, and how old the oldest of the newest ones is; users of servers count for that.
+
+    So a mail and the status page name the same number.
+    """
     newest = [backups[0].taken_at for backups in by_place.values()]
-    return {"databases": len(newest), "oldest_at": min(newest).isoformat() if newest else None}
+    databases = sum(database != GLOBALS_NAME for _, database in by_place)
+    return {"databases": databases, "oldest_at": min(newest).isoformat() if newest else None}
 
 
 def _next_commands(operation: Operation, state: State, steps: list[Record]) -> Iterable[str]:
@@ -142,14 +162,21 @@ def _next_commands(operation: Operation, state: State, steps: list[Record]) -> I
     failed: dict[str, list[str]] = {}
     for step in steps:
         if step["state"] != State.SUCCEEDED:
-            failed.setdefault(step["instance"], []).append(step["database"].replace(",", "\\,"))
+            failed.setdefault(step["instance"], []).append(step["database"])
     if operation.kind in {OperationKind.BACKUP, OperationKind.VERIFY}:
         for instance, databases in list(failed.items())[:5]:
-            names = "" if len(databases) > 10 else f" --database {shlex.quote(','.join(databases))}"
-            yield f"vyactl backup --instance {shlex.quote(instance)}{names}"
+            yield f"vyactl backup --instance {shlex.quote(instance)}{_option(databases)}"
     elif operation.kind is OperationKind.PRUNE:
         yield "vyactl retention plan"
     yield "vyactl status"
+
+
+def _option(databases: Sequence[str]) -> str:
+    """Which databases of a server; nothing for many, and where one of them is none that a command could name."""
+    if len(databases) > _MOST_NAMED or {EVERYTHING, GLOBALS_NAME} & set(databases):
+        return ""
+    names = ",".join(each.replace(",", "\\,") for each in databases)
+    return f" --database {shlex.quote(names)}"
 
 
 def same_places(one: Operation, other: Operation) -> bool:
