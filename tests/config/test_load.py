@@ -135,10 +135,22 @@ def test_a_misspelt_key_is_told_its_neighbour(tmp_path: Path, path: tuple[str, .
         (f"control: {{socket_path: /{'x' * 120}}}", "107 bytes"),
         ("catalog: {url: env:NOT_SET}", "names an environment variable that is not set"),
         ("catalog: {url: systemd:../x}", "must name a credential"),
+        ("catalog: {url: nonsense}", "catalog.url: must be sqlite+aiosqlite:////PATH or postgresql+psycopg://"),
+        ("catalog: {url: mysql://u@h/d}", "must be sqlite+aiosqlite:////PATH or"),
+        ("catalog: {url: 'postgresql+psycopg://u@h:port/d'}", "must be sqlite+aiosqlite:////PATH or"),
     ],
 )
 def test_each_mistake_has_its_words(tmp_path: Path, text: str, wanted: str) -> None:
     assert any(wanted in line for line in mistakes(tmp_path, text))
+
+
+def test_a_catalog_that_a_file_names_wrongly_is_an_error_of_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "url").touch(mode=0o600)
+    (tmp_path / "url").write_text(f"nonsense-{CANARY}")
+    config = loaded(tmp_path, "catalog: {url: file:url}\n")
+    with pytest.raises(ConfigError, match=r"catalog\.url .* must be sqlite") as caught:
+        config.catalog_url()
+    assert CANARY not in str(caught.value)
 
 
 def test_an_alias_bomb_is_refused_quickly(tmp_path: Path) -> None:

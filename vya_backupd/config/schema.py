@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
@@ -15,8 +17,12 @@ from vya_backupd.config.schema_notifications import Notifications
 from vya_backupd.config.schema_restore import Restore
 from vya_backupd.config.schema_service import Monitoring, Scheduling
 from vya_backupd.config.schema_storage import Storage
-from vya_backupd.config.secret_ref import Decrypt
+from vya_backupd.config.secret_ref import Decrypt, SecretRef
+from vya_backupd.errors import ConfigError
 from vya_backupd.model.secret import Secret
+
+_CATALOG_URL = re.compile(r"(sqlite(\+aiosqlite)?|postgresql(\+psycopg)?)://")
+"""The two kinds of databases that keep a catalog, and the drivers that come with us."""
 
 
 class Application(Section):
@@ -159,6 +165,23 @@ class Catalog(Section):
     )
     history: History = Field(default_factory=History, description="How long it remembers.")
 
+    @field_validator("url")
+    @classmethod
+    def _of_a_known_kind(cls, value: SecretRef | None) -> SecretRef | None:
+        if value is not None and value.found is not None and value.scheme in ("plain", "env"):
+            _check_catalog_url(value.found.reveal())
+        return value
+
+
+def _check_catalog_url(text: str) -> None:
+    """Raise ValueError, which does not repeat the text: a password may be in it."""
+    try:
+        known = bool(_CATALOG_URL.match(text)) and urlsplit(text).port != 0
+    except ValueError:
+        known = False
+    if not known:
+        raise ValueError("must be sqlite+aiosqlite:////PATH or postgresql+psycopg://USER@HOST/DATABASE")
+
 
 class Credentials(Section):
     """Where the logins of the database servers are."""
@@ -219,10 +242,15 @@ class Config(Section):
         """The catalog's URL: the configured one, or SQLite in the state folder.
 
         Raises:
-            ConfigError: the reference to the URL leads nowhere.
+            ConfigError: the reference to the URL leads nowhere, or to something else.
         """
         if self.catalog.url is not None:
-            return self.catalog.url.reveal(decrypt)
+            url = self.catalog.url.reveal(decrypt)
+            try:
+                _check_catalog_url(url.reveal())
+            except ValueError as error:
+                raise ConfigError(f"what catalog.url ({self.catalog.url}) refers to {error}") from None
+            return url
         return Secret(f"sqlite+aiosqlite:///{self.application.state_dir / 'catalog.db'}")
 
     @property
