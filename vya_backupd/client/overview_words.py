@@ -98,7 +98,9 @@ def next_start(schedule: Mapping[str, Any] | None, now: datetime) -> str:
         return str(schedule.get("state") or "-")
     start = datetime.fromisoformat(schedule["next_start"])
     near = start - now < timedelta(hours=20)
-    return f"{start:%H:%M}" if near else f"{start:%m-%d %H:%M}"
+    # All other times of the page are those of the caller's zone: one of another zone says so.
+    zone = "" if start.utcoffset() == start.astimezone().utcoffset() else start.isoformat()[-6:]
+    return (f"{start:%H:%M}" if near else f"{start:%m-%d %H:%M}") + zone
 
 
 def coming(record: Record, now: datetime) -> str:
