@@ -105,6 +105,14 @@ def test_every_late_database_is_counted_once(rows: list[tuple[str, timedelta | N
     assert sum(reason.count for reason in judge(HealthFacts(protected), NOW)) == late
 
 
+def test_what_was_given_up_is_said_in_one_or_many() -> None:
+    texts = [judge(HealthFacts(undelivered=number), NOW)[0].text for number in (1, 2)]
+    assert texts == [
+        "1 notification of the last day could not be delivered and was given up",
+        "2 notifications of the last day could not be delivered and were given up",
+    ]
+
+
 def test_spans_are_said_in_units_people_use() -> None:
     hour = timedelta(hours=1)
     texts = [span(each) for each in (36 * hour, 48 * hour, 30 * DAY, 90 * timedelta(seconds=60), timedelta(seconds=5))]

@@ -151,7 +151,10 @@ def _notifications(facts: HealthFacts, now: datetime) -> Iterator[Reason]:
         text = f"notifications have been waiting to be sent since {moment(facts.notification)}"
         yield Reason(Objective.NOTIFIED, text)
     if facts.undelivered:
-        text = f"{facts.undelivered} notifications of the last day could not be delivered and were given up"
+        what = "1 notification" if facts.undelivered == 1 else f"{facts.undelivered} notifications"
+        text = (
+            f"{what} of the last day could not be delivered and {'was' if facts.undelivered == 1 else 'were'} given up"
+        )
         yield Reason(Objective.NOTIFIED, text, facts.undelivered)
 
 
