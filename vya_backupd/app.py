@@ -226,7 +226,8 @@ class App:
         faults.point("start.recovered")
         if catalog.needs_rebuild:
             found = await rebuild(self.site, "daemon")
-            _log.warning("catalog.rebuilt", moved_aside=str(catalog.moved_aside or ""), backups=found["backups"])
+            if catalog.moved_aside or found["backups"]:  # a first start finds nothing and has lost nothing
+                _log.warning("catalog.rebuilt", moved_aside=str(catalog.moved_aside or ""), backups=found["backups"])
         else:
             await settle_stock(self.site)
         faults.point("start.settled")
