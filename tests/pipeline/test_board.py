@@ -28,6 +28,7 @@ def batches(draw: st.DrawFn) -> list[Batch]:
         batch.priority = draw(st.integers(0, 3))
         batch.after = frozenset(draw(st.sets(st.sampled_from(GROUPS[:number])))) if number else frozenset()
         batch.exclusive, batch.shared = draw(NAMES), draw(NAMES)
+        batch.lanes = draw(st.sampled_from((None, 1, 2)))
         batch.within = draw(st.sampled_from(("", "all")))
         made.append(batch)
     return made
@@ -46,8 +47,8 @@ class Watcher:
         self.wrong: list[str] = []
         self._lock = threading.Lock()
 
-    def work(self) -> None:
-        while (taken := self.board.take()) is not None:
+    def work(self, lane: int) -> None:
+        while (taken := self.board.take(lane)) is not None:
             batch = taken.batch
             with self._lock:
                 self._look(batch)
@@ -71,7 +72,7 @@ class Watcher:
 def test_order_and_exclusion_hold(made: list[Batch]) -> None:
     watcher = Watcher(made)
     expected = Counter({group: count for group, count in watcher.left.items() if count})
-    threads = [threading.Thread(target=watcher.work) for _ in range(3)]
+    threads = [threading.Thread(target=watcher.work, args=(lane,)) for lane in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -86,6 +87,26 @@ def test_the_highest_priority_comes_first() -> None:
     board = Board([low, high])
     order = [board.take() for _ in range(3)]
     assert [taken.job.what for taken in order if taken] == ["high", "low", "low"]
+
+
+def test_lanes_keep_apart_while_there_is_work_apart() -> None:
+    first, second = jobs("first", 4), jobs("second", 2)
+    first.priority, first.lanes, second.lanes = 1, 1, 1
+    first.quick = second.quick = True
+    board = Board([first, second])
+    taken = [board.take(0), board.take(1), board.take_quick(0), board.take_quick(1)]
+    assert [each.job.what for each in taken if each] == ["first", "second", "first", "second"]
+    shared = board.take(1)
+    assert shared is not None
+    assert shared.job.what == "first"  # the other lane's, since nothing else is left
+    for each in [*taken, shared]:
+        assert each is not None
+        board.done(each)
+    last = board.take(1)
+    assert last is not None
+    assert last.job.what == "first"  # nobody else is at it any more
+    board.done(last)
+    assert (board.take(0), board.unfinished) == (None, 0)
 
 
 def test_a_closed_board_gives_nothing() -> None:

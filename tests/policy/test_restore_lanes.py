@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vya_backupd.policy.restore_lanes import MOST_BY_ITSELF, first_to_load, index_work, plan_lanes, spread
+from vya_backupd.policy.restore_lanes import MOST_BY_ITSELF, first_to_load, index_work, lanes_of, plan_lanes, spread
 
 GIB = 1 << 30
 
@@ -39,6 +39,15 @@ def test_tables_with_most_to_follow_are_loaded_first() -> None:
     tables = {"log": 900, "files": 500, "events": 400, "customers": 100}
     first = first_to_load(tables, {"customers": 80, "events": 70})
     assert sorted(tables, key=lambda name: -first[name]) == ["customers", "events", "log", "files"]
+
+
+def test_a_table_is_shared_when_one_session_would_be_late_with_it() -> None:
+    tables = {"events": 400 << 20, "customers": 100 << 20, "accounts": 200 << 20, "files": 300 << 20}
+    assert lanes_of(tables, {}, 2) == {"events": 1, "customers": 1, "accounts": 1, "files": 1}
+    assert lanes_of(tables, {"events": 10 << 20}, 2)["events"] == 2  # what follows takes longer than all other rows
+    assert lanes_of({"log": 900 << 20, "customers": 100 << 20}, {}, 8) == {"log": 8, "customers": 1}
+    assert lanes_of({"empty": 0}, {}, 4) == {"empty": 1}
+    assert lanes_of({}, {}, 4) == {}
 
 
 def test_large_values_are_no_work_for_an_index() -> None:

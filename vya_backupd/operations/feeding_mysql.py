@@ -1,7 +1,7 @@
 """Feeding MySQL and MariaDB over several clients at once.
 
 Definitions come first, in one session and in the order of the file; then the rows of all tables, segment by segment,
-over all sessions; and as soon as the last rows of a large table are in, the keys that were held back
+over all sessions, and each table over as few as get it done in time; and as soon as the last rows of a large table are in, the keys that were held back
 (``engines.cut_mysql``). Foreign keys are made when all other keys are; as in the dump they are not checked again, since
 checks are off. The rest (triggers, views, routines, events) has its order: one session, as it stands in the file.
 """
@@ -29,7 +29,7 @@ class MysqlFeeder:
     async def feed(self, feeding: Feeding) -> Fed:
         """See ``Feeder.feed``."""
         with open_source(feeding.source.path) as source:
-            jobs = MysqlJobs(source, feeding)
+            jobs = MysqlJobs(source, feeding, self._sessions)
             await run_in_thread("survey", jobs.read, Stop())
             try:
                 await self._run(feeding, jobs)

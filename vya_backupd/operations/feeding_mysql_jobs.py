@@ -14,7 +14,7 @@ from vya_backupd.pipeline.board import Batch, Job
 from vya_backupd.pipeline.files import FileSource
 from vya_backupd.pipeline.restore import Rewrite, texts
 from vya_backupd.pipeline.units import Survey, Unit, UnitReader, Units, survey
-from vya_backupd.policy.restore_lanes import first_to_load, index_work
+from vya_backupd.policy.restore_lanes import first_to_load, index_work, lanes_of
 
 _LATE_KEYS_FROM = 4 << 20
 """Bytes of rows from which on a table gets its keys after them."""
@@ -25,8 +25,9 @@ _FIRST = 1 << 60
 class MysqlJobs:
     """The jobs of one file."""
 
-    def __init__(self, source: FileSource, feeding: Feeding) -> None:
+    def __init__(self, source: FileSource, feeding: Feeding, sessions: int) -> None:
         self._source = source
+        self._sessions = sessions
         self._feeding = feeding
         self._progress = Progress(feeding.tell)
         self._reader = UnitReader(source, feeding.site.pool, self._progress.add)
@@ -73,11 +74,12 @@ class MysqlJobs:
 
     def batches(self) -> list[Batch]:
         """Definitions, then rows, then keys of large tables, then foreign keys, then the rest."""
-        tables = self._survey.data.values()
-        first = first_to_load({units.name: units.raw_size for units in tables}, self._keys_work())
+        tables, keys = self._survey.data.values(), self._keys_work()
+        sizes = {units.name: units.raw_size for units in tables}
+        first, lanes = first_to_load(sizes, keys), lanes_of(sizes, keys, self._sessions)
         return [
             _one("schema", self._definitions, frozenset()),
-            *(self._rows_batch(units, first[units.name]) for units in tables),
+            *(self._rows_batch(units, first[units.name], lanes[units.name]) for units in tables),
             *(self._keys_batch(units) for units in tables if units.name in self._keys),
             _one("foreign keys", self._foreign_keys, frozenset({"schema", "rows", "keys"})),
             _one("rest", self._rest, frozenset({"foreign keys"})),
@@ -91,10 +93,10 @@ class MysqlJobs:
             for name, keys in self._keys.items()
         }
 
-    def _rows_batch(self, units: Units, priority: int) -> Batch:
+    def _rows_batch(self, units: Units, priority: int, lanes: int) -> Batch:
         jobs = (self._rows(unit) for unit in units)
         after = frozenset({"schema"})
-        return Batch(_rows_of(units.name), jobs, units.count, priority, within="rows", after=after)
+        return Batch(_rows_of(units.name), jobs, units.count, priority, within="rows", after=after, lanes=lanes)
 
     def _rows(self, unit: Unit) -> Job:
         """Rows of one table. MySQL with GTIDs takes no two statements of MyISAM in one transaction."""

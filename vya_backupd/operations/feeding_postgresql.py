@@ -1,8 +1,9 @@
 """Feeding PostgreSQL over several sessions.
 
 Each session replays the header. The schema section runs in one; then the rows, segment by segment, over all of them,
-those first that have most to follow; a table's keys and indexes begin when its rows are in; foreign keys come when all keys are
-there; whatever else the dump ends with runs in one session, in the dump's own order (``engines.post_postgresql``).
+those first that have most to follow, and each table over as few as get it done in time; a table's keys and indexes
+begin when its rows are in; foreign keys come when all keys are there; whatever else the dump ends with runs in one
+session, in the dump's own order (``engines.post_postgresql``).
 Large objects are one unit, and sequences another, so each of them is restored by one session.
 """
 
@@ -27,7 +28,7 @@ from vya_backupd.pipeline.files import FileSource, open_source
 from vya_backupd.pipeline.restore import texts
 from vya_backupd.pipeline.stop import Stop, run_in_thread
 from vya_backupd.pipeline.units import Survey, Unit, UnitReader, Units, survey
-from vya_backupd.policy.restore_lanes import first_to_load, index_work
+from vya_backupd.policy.restore_lanes import first_to_load, index_work, lanes_of
 
 LARGEST_TEXT = 16 << 20
 """Bytes of schema and post section that are held in memory to be cut; a dump with more is restored serially."""
@@ -48,7 +49,7 @@ class PostgresqlFeeder:
             count = min(self._count, await _room(feeding))
             if not _is_suitable(found) or count < 2:
                 return await SerialFeeder().feed(feeding)
-            jobs = _Jobs(source, feeding, found)
+            jobs = _Jobs(source, feeding, found, count)
             batches = await run_in_thread("survey", jobs.batches, Stop())
             try:
                 await self._run(feeding, jobs, batches, count)
@@ -80,8 +81,9 @@ async def _room(feeding: Feeding) -> int:
 class _Jobs:
     """What is in a file, as batches for a board."""
 
-    def __init__(self, source: FileSource, feeding: Feeding, found: Survey) -> None:
+    def __init__(self, source: FileSource, feeding: Feeding, found: Survey, sessions: int) -> None:
         self._source = source
+        self._sessions = sessions
         self._pool = feeding.site.pool
         self._found = found
         self._client = feeding.target.tools.client
@@ -116,14 +118,16 @@ class _Jobs:
 
     def _rows(self, steps: list[Step]) -> list[Batch]:
         data = self._found.data
+        sizes = {name: units.raw_size for name, units in data.items()}
         afterwards = {name: sum(step.weight for step in steps if data_group(name) in step.after) for name in data}
+        lanes = lanes_of(sizes, afterwards, self._sessions)
         for name, units in data.items():
             if units.count == 1:  # no more to be shared than what follows rows
                 afterwards[name] += index_work(units.rows, units.raw_size)
-        first = first_to_load({name: units.raw_size for name, units in data.items()}, afterwards)
-        return [self._rows_batch(units, first[name]) for name, units in data.items()]
+        first = first_to_load(sizes, afterwards)
+        return [self._rows_batch(units, first[name], lanes[name]) for name, units in data.items()]
 
-    def _rows_batch(self, units: Units, priority: int) -> Batch:
+    def _rows_batch(self, units: Units, priority: int, lanes: int) -> Batch:
         jobs = map(self._job, units)
         return Batch(
             data_group(units.name),
@@ -133,6 +137,7 @@ class _Jobs:
             within=DATA,
             quick=True,
             after=frozenset({SCHEMA}),
+            lanes=lanes,
         )
 
     def _job(self, unit: Unit) -> Job:

@@ -2,7 +2,8 @@
 
 A *batch* is a row of jobs that are made when somebody takes them, so a table of a million segments costs no memory. It
 belongs to a *group*; a batch that comes *after* a group begins when every job of that group was executed. Among the
-batches that may begin, the one with the highest priority gives the next job.
+batches that may begin, the one with the highest priority gives the next job; one that has as many lanes as do it good
+lets the others go first.
 
 Nothing here waits on pipes or servers, and nobody here knows what a job's text means.
 """
@@ -31,7 +32,8 @@ class Batch:
     None of them begins before all groups of ``after`` are done.
     ``exclusive`` are names (of tables) that nothing else may hold while a job of this batch runs; ``shared`` ones may
     be held by others that share them, too. A group that no batch belongs to is done from the beginning. ``quick`` jobs may
-    wait in a session behind another quick one.
+    wait in a session behind another quick one. More than ``lanes`` lanes work on a batch only when there is nothing
+    else for them to do; None: as many as come.
     """
 
     group: str
@@ -43,6 +45,7 @@ class Batch:
     after: frozenset[str] = frozenset()
     exclusive: frozenset[str] = frozenset()
     shared: frozenset[str] = frozenset()
+    lanes: int | None = None
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -60,10 +63,11 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A job that somebody runs now; hand it back to ``Board.done``."""
+    """A job that a lane runs now; hand it back to ``Board.done``."""
 
     job: Job
     batch: Batch
+    lane: int
 
 
 class Board:
@@ -76,6 +80,8 @@ class Board:
         self._ready: list[_Entry] = []
         self._held: Counter[str] = Counter()
         self._shared: Counter[str] = Counter()
+        self._lanes: defaultdict[int, Counter[int]] = defaultdict(Counter)
+        """The jobs that each lane runs, by the batch's identity."""
         self._running = 0
         self._closed = False
         self.unfinished = sum(batch.count for batch in batches)
@@ -86,25 +92,25 @@ class Board:
         for number, batch in enumerate(batches):
             self._enter(_Entry((-batch.priority, number), batch, batch.count))
 
-    def take(self) -> Taken | None:
-        """The next job, waiting until one may run; None when nothing is left for the caller to do."""
+    def take(self, lane: int = 0) -> Taken | None:
+        """The next job for a lane, waiting until one may run; None when nothing is left for it to do."""
         with self._changed:
             while not self._closed:
-                entry = self._next()
+                entry = self._next(lane)
                 if entry is not None:
-                    return self._begin(entry)
+                    return self._begin(entry, lane)
                 if not self._running:
                     break
                 self._changed.wait()
             self._changed.notify_all()
             return None
 
-    def take_quick(self) -> Taken | None:
+    def take_quick(self, lane: int = 0) -> Taken | None:
         """The next job, if it is a quick one and may run now."""
         with self._changed:
-            entry = None if self._closed else self._next()
+            entry = None if self._closed else self._next(lane)
             if entry is None or entry.batch.quick:
-                return None if entry is None else self._begin(entry)
+                return None if entry is None else self._begin(entry, lane)
             heapq.heappush(self._ready, entry)
             return None
 
@@ -116,6 +122,7 @@ class Board:
             self.unfinished -= 1
             self._held.subtract(batch.exclusive)
             self._shared.subtract(batch.shared)
+            self._leave(taken)
             for group in batch.groups:
                 self._open[group] -= 1
                 if not self._open[group]:
@@ -142,26 +149,49 @@ class Board:
             if not entry.blockers and entry.left:
                 heapq.heappush(self._ready, entry)
 
-    def _next(self) -> _Entry | None:
-        """The best batch whose names are free. Those passed over stay where they are."""
-        passed = []
-        found = None
+    def _next(self, lane: int) -> _Entry | None:
+        """The best batch whose names are free and that has room for the lane, or else the best whose names are free.
+
+        Those passed over stay where they are.
+        """
+        passed: list[_Entry] = []
+        found = crowded = None
         while self._ready and found is None:
             entry = heapq.heappop(self._ready)
-            if self._is_free(entry.batch):
+            if not self._is_free(entry.batch):
+                passed.append(entry)
+            elif self._has_room(entry.batch, lane):
                 found = entry
+            elif crowded is None:
+                crowded = entry
             else:
                 passed.append(entry)
+        if found is not None and crowded is not None:
+            passed.append(crowded)
         for entry in passed:
             heapq.heappush(self._ready, entry)
-        return found
+        return found or crowded
+
+    def _has_room(self, batch: Batch, lane: int) -> bool:
+        if batch.lanes is None:
+            return True
+        lanes = self._lanes.get(id(batch), ())
+        return lane in lanes or len(lanes) < batch.lanes
+
+    def _leave(self, taken: Taken) -> None:
+        lanes = self._lanes[id(taken.batch)]
+        lanes[taken.lane] -= 1
+        if not lanes[taken.lane]:
+            del lanes[taken.lane]
+        if not lanes:
+            del self._lanes[id(taken.batch)]
 
     def _is_free(self, batch: Batch) -> bool:
         if any(self._held[name] > 0 for name in batch.exclusive | batch.shared):
             return False
         return all(self._shared[name] <= 0 for name in batch.exclusive)
 
-    def _begin(self, entry: _Entry) -> Taken:
+    def _begin(self, entry: _Entry, lane: int) -> Taken:
         batch = entry.batch
         job = next(batch.jobs)
         entry.left -= 1
@@ -170,4 +200,5 @@ class Board:
         self._running += 1
         self._held.update(batch.exclusive)
         self._shared.update(batch.shared)
-        return Taken(job, batch)
+        self._lanes[id(batch)][lane] += 1
+        return Taken(job, batch, lane)

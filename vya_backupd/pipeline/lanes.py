@@ -52,7 +52,7 @@ def _supervise(sessions: Sequence[LaneSession], board: Board, stop: Stop, openin
     """Start the lanes, and wait for their end or for a failure, whichever comes first."""
     ended = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_SEMAPHORE)
     threads = [
-        threading.Thread(target=_lane, args=(session, board, stop, opening, ended), name=f"lane-{number}")
+        threading.Thread(target=_lane, args=(number, session, board, stop, opening, ended), name=f"lane-{number}")
         for number, session in enumerate(sessions)
     ]
     try:
@@ -83,23 +83,23 @@ def _all_ended(lanes: int, ended: int, stop: Stop) -> bool:
     return stop.error is None
 
 
-def _lane(session: LaneSession, board: Board, stop: Stop, opening: bytes, ended: int) -> None:
+def _lane(number: int, session: LaneSession, board: Board, stop: Stop, opening: bytes, ended: int) -> None:
     try:
         if opening:
             session.send(iter((opening,)))
             session.settle()
-        _work(session, board)
+        _work(number, session, board)
     except BaseException as error:  # noqa: BLE001 -- handed to whoever supervises, which raises it
         stop.fail(error)
     finally:
         os.eventfd_write(ended, 1)
 
 
-def _work(session: LaneSession, board: Board) -> None:
+def _work(number: int, session: LaneSession, board: Board) -> None:
     """Job after job. A quick one is handed over while the server still works on another, so that it never waits."""
     begun: deque[Taken] = deque()
     while True:
-        taken = board.take_quick() if begun else board.take()
+        taken = board.take_quick(number) if begun else board.take(number)
         if taken is None and not begun:
             return
         if taken is not None:

@@ -11,6 +11,8 @@ SMALL = 64 << 20
 """Bytes of dump below which one session is as fast."""
 SHARE = 32 << 20
 """Bytes of dump that are worth a session."""
+_INDEXED_ROW = 64
+"""Bytes of dump that are loaded in the time in which one row goes into an index."""
 _USUAL_ROW = 128
 """Bytes of dump of a row, where nobody counted rows."""
 
@@ -47,6 +49,18 @@ def first_to_load(tables: Mapping[str, int], afterwards: Mapping[str, int]) -> d
     """
     ordered = sorted(tables, key=lambda name: (afterwards.get(name, 0), tables[name], name))
     return {name: number for number, name in enumerate(ordered)}
+
+
+def lanes_of(tables: Mapping[str, int], afterwards: Mapping[str, int], sessions: int) -> dict[str, int]:
+    """How many sessions load each table, as long as there are others to be loaded.
+
+    ``tables`` in bytes, ``afterwards`` in rows of indexes. Sessions that load one table wait for each other at its end,
+    and its keys come out of order; so a table is left to one, unless that one would have to work on it, and on what
+    follows it, for longer than its share of everything.
+    """
+    work = {name: size + _INDEXED_ROW * afterwards.get(name, 0) for name, size in tables.items()}
+    total = max(1, sum(work.values()))
+    return {name: max(1, -(-each * sessions // total)) for name, each in work.items()}
 
 
 def spread(weights: Mapping[str, int], sessions: int) -> list[list[str]]:
