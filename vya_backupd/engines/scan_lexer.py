@@ -17,6 +17,11 @@ from dataclasses import dataclass
 
 _COMMENT_LOOKAHEAD = 10
 """Bytes after which a comment's opening is known: ``/*M!999999``."""
+_WORD, _LONG_WORD = 256, 64 * 1024
+"""Bytes of a word at the buffer's end that wait for the rest of it: what most need, and what the longest gets."""
+_WORD_BYTES = frozenset(b"$_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") | frozenset(
+    range(0x80, 0x100)
+)
 
 
 class Kind(enum.IntEnum):
@@ -43,11 +48,16 @@ class Lexer(ABC):
     """The common part: finding the next token in code, and the end of what it opened."""
 
     tokens: re.Pattern[bytes]
+    """What ends code; where it could be the middle of a word, only if no word stands before it."""
+    beginnings: re.Pattern[bytes]
+    """The same, where no word can stand before it whatever the buffer shows: behind a quote, a comment, a delimiter."""
     unsure: re.Pattern[bytes]
     """What may turn out to be (part of) a token when more text arrives; anchored at the buffer's end."""
 
     def __init__(self) -> None:
         self._open: _Open | None = None
+        # The caller may have let go of the text before the next span, so what matters of it is kept here.
+        self._in_word = False
 
     @property
     def in_code(self) -> bool:
@@ -58,15 +68,32 @@ class Lexer(ABC):
         """End and kind of the span that begins at ``at``; an end equal to ``at`` asks for more text."""
         if self._open is not None:
             return self._inside(self._open, buffer, at, final=final)
+        token = self._next_token(buffer, at)
+        if token is None or token.start() > at:
+            end = token.start() if token is not None else len(buffer) if final else self._sure_until(buffer, at)
+            if end > at:
+                self._in_word = buffer[end - 1] in _WORD_BYTES
+            return end, Kind.CODE
+        end, kind = self._begin(token, buffer, final=final)
+        if end > at:
+            self._in_word = kind is Kind.CODE and buffer[end - 1] in _WORD_BYTES
+        return end, kind
+
+    def _next_token(self, buffer: bytes, at: int) -> re.Match[bytes] | None:
+        if not self._in_word and (begins := self.beginnings.match(buffer, at)) is not None:
+            return begins
         token = self.tokens.search(buffer, at)
-        if token is None:
-            if final:
-                return len(buffer), Kind.CODE
-            doubt = self.unsure.search(buffer, max(at, len(buffer) - 256))
-            return (len(buffer) if doubt is None else doubt.start()), Kind.CODE
-        if token.start() > at:
-            return token.start(), Kind.CODE
-        return self._begin(token, buffer, final=final)
+        if self._in_word and token is not None and token.start() == at and buffer[at] in _WORD_BYTES:
+            return self.tokens.search(buffer, at + 1)
+        return token
+
+    def _sure_until(self, buffer: bytes, at: int) -> int:
+        """Up to where no token can begin that more text would show."""
+        start = max(at, len(buffer) - _WORD)
+        doubt = self.unsure.search(buffer, start)
+        if doubt is not None and doubt.start() == start > at:
+            doubt = self.unsure.search(buffer, max(at, len(buffer) - _LONG_WORD))
+        return len(buffer) if doubt is None else doubt.start()
 
     @abstractmethod
     def _begin(self, token: re.Match[bytes], buffer: bytes, *, final: bool) -> tuple[int, Kind]:
@@ -118,14 +145,16 @@ def _nested_end(opened: _Open, buffer: bytes, at: int) -> tuple[int, bool]:
 
 _SPECIAL = {quote: re.compile(rb"[\\" + quote + rb"]") for quote in (b"'", b'"')}
 _NESTING = re.compile(rb"/\*|\*/")
+_NO_WORD = rb"(?<![\w$\x80-\xff])"
+_DOLLAR_QUOTE = rb"\$(?:[A-Za-z_\x80-\xff][\w\x80-\xff]*)?\$"
 
 
 class PostgresqlLexer(Lexer):
     """PostgreSQL, as psql splits it. ``plain_escapes``: ``standard_conforming_strings`` is off."""
 
-    tokens = re.compile(
-        rb"""(?<![\w$\x80-\xff])[eE]'|['"]|--|/\*|(?<=\n)\\"""
-        rb"""|(?<![\w$\x80-\xff])\$(?:[A-Za-z_\x80-\xff][\w\x80-\xff]*)?\$""",
+    tokens, beginnings = (
+        re.compile(no_word + rb"""[eE]'|['"]|--|/\*|(?<=\n)\\|""" + no_word + _DOLLAR_QUOTE)
+        for no_word in (_NO_WORD, b"")
     )
     unsure = re.compile(rb"(?:[\w$\x80-\xff]+|[-/])\Z")
 
@@ -170,9 +199,9 @@ class MysqlLexer(Lexer):
     @delimiter.setter
     def delimiter(self, text: bytes) -> None:
         self._delimiter = text
-        self.tokens = re.compile(
-            rb"""['"`]|--(?=[\x00-\x20])|\#|/\*|(?<=\n)DELIMITER\ |"""
-            rb"""(?<![\w$\x80-\xff])\$(?:[A-Za-z_\x80-\xff][\w\x80-\xff]*)?\$|""" + re.escape(text),
+        marks = rb"""['"`]|--(?=[\x00-\x20])|\#|/\*|(?<=\n)DELIMITER\ |"""
+        self.tokens, self.beginnings = (
+            re.compile(marks + no_word + _DOLLAR_QUOTE + b"|" + re.escape(text)) for no_word in (_NO_WORD, b"")
         )
 
     def _begin(self, token: re.Match[bytes], buffer: bytes, *, final: bool) -> tuple[int, Kind]:
