@@ -40,7 +40,8 @@ def find_linter(name: str) -> Path | None:
     """The folder of programs that has this checker, its Python among them."""
     for cache in readable_caches():
         folder = cache.parent / _FOLDER
-        if (folder / f"{name}.there").exists():
+        # Root may have made it with a Python that lies in root's own home.
+        if (folder / f"{name}.there").exists() and os.access(folder / "bin/python", os.X_OK):
             return folder / "bin"
     return None
 

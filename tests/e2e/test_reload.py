@@ -9,6 +9,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.waiting import until
 from vya_backupd.testing.product import Product, instance
 from vya_backupd.testing.servers import PrivateServer
@@ -94,19 +96,23 @@ def test_a_good_configuration_applies_and_a_bad_one_leaves_the_old(
             product.config_path.write_text(unmeasured)
             assert "monitoring.prometheus.enabled" in _reload(product, "config.reload_refused")["error"]
 
-            # Whoever becomes an operator can also come to the socket.
-            theirs = next(each for each in _groups_to_give() if each.gr_gid != product.socket_path.stat().st_gid)
-            product.settings["control"]["operators"] = [theirs.gr_name]
-            product.write_config()
-            _reload(product, "config.reloaded")
-            assert product.socket_path.stat().st_gid == theirs.gr_gid
-
             again = product.ok("backup", "--instance", "second")
             manifest = json.loads(Path(again["backups"][0]["file"] + ".metadata.json").read_text())
             assert manifest["file_info"]["compression_level"] == 9
     finally:
         for name in ("reload_a", "reload_b"):
             server.drop_database(name)
+
+
+def test_whoever_becomes_an_operator_can_also_come_to_the_socket(any_postgresql: PrivateServer, tmp_path: Path) -> None:
+    with Product(tmp_path, [instance(any_postgresql, "one")], servers=[any_postgresql]) as product:
+        theirs = next((each for each in _groups_to_give() if each.gr_gid != product.socket_path.stat().st_gid), None)
+        if theirs is None:
+            pytest.skip("needs an account with a second group, or root, to give the socket to another group")
+        product.settings["control"]["operators"] = [theirs.gr_name]
+        product.write_config()
+        _reload(product, "config.reloaded")
+        assert product.socket_path.stat().st_gid == theirs.gr_gid
 
 
 def _groups_to_give() -> list[grp.struct_group]:
