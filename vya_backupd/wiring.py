@@ -51,6 +51,7 @@ def read_settings(config_path: Path) -> Settings:
         found.keyring.decrypt,
         {entry.id: entry for entry in found.entries},
         found.keyring.encrypt,
+        config_path,
     )
 
 

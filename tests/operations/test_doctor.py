@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from tests.catalog.samples import NIGHT, backup
 from tests.daemon.site import Clock, instance, small_site
+from vya_backupd.config.load import load
 from vya_backupd.engines.mysql_rights import Grants, findings, findings_of_sessions
 from vya_backupd.engines.postgresql_doctor import ServerSettings, lock_finding
 from vya_backupd.engines.postgresql_rights import Account, DatabaseRights, lacks
@@ -159,3 +161,24 @@ def test_locks_are_counted_against_the_room_for_them(locked: int, level: Level |
     settings = ServerSettings(64, 1, is_replica=False, feedback=False, standby_delay=0, timeouts="")
     finding = lock_finding(settings, "db", locked)
     assert (finding and finding.level) == level
+
+
+async def test_a_configuration_that_the_next_start_would_refuse_is_told_today(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    text = "application: {environment: dev}\ncontrol: {operators: [root, no-such-group]}\n"
+    path.write_text(text)
+    async with small_site(tmp_path, [], {}, Clock()) as site:
+        site.settings = replace(site.settings, config=load(path), path=path)
+        host = HostExamination(site)
+        here = [Check("configuration", host.configuration), Check("access", host.access)]
+        as_it_is, access = await examine(here)
+        assert as_it_is.level is Level.OK
+        assert access.level is Level.WARN
+        assert "control.operators names the group no-such-group" in access.message
+        path.write_text(text + "backup: {workers: 7}\n")
+        changed = await examine(here[:1])
+        assert "not in force yet" in changed[0].message
+        path.write_text(text + "bakup: {workers: 7}\n")
+        [refused] = await examine(here[:1])
+        assert (refused.level, refused.check) == (Level.FAIL, "configuration")
+        assert "did you mean backup?" in refused.message

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import grp
 import os
 import secrets
+import shlex
 import shutil
 import stat
 from collections.abc import Sequence
 from pathlib import Path
 
 from vya_backupd.config import credentials
+from vya_backupd.config.load import load
 from vya_backupd.config.secrets_in import secrets_in
 from vya_backupd.errors import VyaError
 from vya_backupd.model.command import Command
@@ -37,10 +40,12 @@ def checks(site: Site) -> list[Check]:
         Check("inodes", host.inodes),
         Check("state", host.state),
         Check("catalog", host.catalog),
+        Check("configuration", host.configuration),
         Check("credentials", host.credentials),
         Check("secrets", host.secrets),
         Check("tools", host.tools),
         Check("clock", host.clock),
+        Check("access", host.access),
     ]
 
 
@@ -112,6 +117,17 @@ class HostExamination:
         await catalog.check()
         return [fine("catalog", f"revision {catalog.revision}, {await catalog.backups.count():,} backups")]
 
+    async def configuration(self) -> Sequence[Finding]:
+        """The configuration file as it is now, which is what a reload and the next start read."""
+        path = self._site.settings.path
+        if path is None:
+            return [fine("configuration", "no file")]
+        now = await asyncio.to_thread(load, path)
+        if now != self._site.config:
+            text = f"{path} was changed and is not in force yet"
+            return [doubtful("configuration", text, "Reload the daemon, or restart it if the reload is refused.")]
+        return [fine("configuration", f"{path} is in force as it is")]
+
     async def credentials(self) -> Sequence[Finding]:
         """The credentials file as it is now: mode, key and content; a reload would read just this."""
         place = credentials.location(self._site.config)
@@ -156,6 +172,21 @@ class HostExamination:
             text = "the clock is not synchronised: schedules, names and retention depend on it"
             return [doubtful("clock", text, "Enable a time service: timedatectl set-ntp true, or chrony.")]
         return [fine("clock", f"time zone {zone}; the clock is synchronised")]
+
+    async def access(self) -> Sequence[Finding]:
+        """The groups that may use the control socket."""
+        control = self._site.config.control
+        found = []
+        for key, names in (("operators", control.operators), ("viewers", control.viewers)):
+            for name in names:
+                try:
+                    await asyncio.to_thread(grp.getgrnam, name)
+                except KeyError:
+                    text = f"control.{key} names the group {name}, which this machine does not have: it lets nobody in"
+                    found.append(
+                        doubtful("access", text, f"groupadd {shlex.quote(name)}, or correct the name; then reload.")
+                    )
+        return found or [fine("access", "every group of control.operators and control.viewers exists")]
 
     async def _synchronised(self) -> bool | None:
         program = shutil.which("timedatectl")

@@ -43,7 +43,8 @@ _log = structlog.get_logger("vya.operations")
 class Settings:
     """What a reload replaces as one: the configuration, the instances of its credentials file, and the file's key.
 
-    ``entries`` are the instances as the file has them, with the settings that are theirs alone.
+    ``entries`` are the instances as the file has them, with the settings that are theirs alone. ``path`` is where the
+    configuration was read from.
     """
 
     config: Config
@@ -51,6 +52,7 @@ class Settings:
     decrypt: Decrypt | None = None
     entries: Mapping[str, Entry] = field(default_factory=dict, repr=False)
     encrypt: Callable[[str], str] | None = None
+    path: Path | None = None
 
     def scheduling(self, instance_id: str) -> Scheduling:
         """When an instance is backed up: its own schedule over that of ``config.yaml``."""
