@@ -93,7 +93,7 @@ def test_the_first_line_says_what_is_protected_and_a_row_since_when() -> None:
 def test_a_start_in_another_zone_than_the_other_times_says_in_which() -> None:
     abroad = {"state": "on", "reason": None, "next_start": "2026-01-10T16:00:00+00:00", "paused": None}
     text = screen(stands(server(), server("prod-my", schedule=abroad)))
-    assert "Next       prod-my at 16:00+00:00, prod-pg at 13:00" in text
+    assert "Next       prod-my at 16:00 UTC+00:00, prod-pg at 13:00" in text
 
 
 @pytest.mark.parametrize(

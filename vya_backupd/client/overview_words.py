@@ -99,7 +99,7 @@ def next_start(schedule: Mapping[str, Any] | None, now: datetime) -> str:
     start = datetime.fromisoformat(schedule["next_start"])
     near = start - now < timedelta(hours=20)
     # All other times of the page are those of the caller's zone: one of another zone says so.
-    zone = "" if start.utcoffset() == start.astimezone().utcoffset() else start.isoformat()[-6:]
+    zone = "" if start.utcoffset() == start.astimezone().utcoffset() else f" UTC{start.isoformat()[-6:]}"
     return (f"{start:%H:%M}" if near else f"{start:%m-%d %H:%M}") + zone
 
 
