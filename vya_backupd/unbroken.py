@@ -1,4 +1,14 @@
-"""Work that is not left half-way: what is done to files and what is written down of it belong together."""
+"""Work that is not left half-way: what is done to files and what is written down of it belong together.
+
+A cancellation is heard at the next ``await``, and there may be one between a deed and its record. Whoever must not be
+parted there hands the whole over. It runs as a task of its own, which nobody cancels, and the caller waits for it as often
+as it is cancelled itself: one cancellation is seldom the last, since a stop that takes too long cancels again. A thread
+that writes is waited for in the same way, or the next one would write beside it.
+
+Two answers to the cancellation that came meanwhile: ``to_its_end`` raises it when the work is over, whatever came of it;
+``outlasting`` gives the result, and who goes on from there asks ``heed``. Neither is for work that waits for others, a
+server, a person: that would keep a stop waiting with it.
+"""
 
 from __future__ import annotations
 

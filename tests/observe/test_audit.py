@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import stat
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,7 +24,7 @@ from vya_backupd.model.event import Event
 from vya_backupd.model.origin import Origin, speaking_for
 from vya_backupd.observe.audit import MARK, AuditTerms, AuditTrail
 from vya_backupd.observe.audit_chain import Head, parse
-from vya_backupd.observe.audit_file import forerunners, lines_of
+from vya_backupd.observe.audit_file import AuditFile, forerunners, lines_of
 from vya_backupd.observe.redaction import forget_secrets, register_secret
 from vya_backupd.panels.audit import Wanted, entries, verified
 
@@ -207,6 +209,32 @@ async def test_a_disk_that_refuses_loses_nothing(rig: Rig) -> None:
     folder.with_name("away").rename(folder)
     await rig.happened(3)
     assert rig.written() == [1, 2, 2, 3]
+    assert await rig.is_whole()
+
+
+async def test_whoever_is_cancelled_twice_waits_for_the_line_that_is_being_written(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_end, append = threading.Event(), threading.Event(), AuditFile.append
+
+    def slow(file: AuditFile, *line: Any) -> Head:
+        begun.set()
+        may_end.wait(60)
+        return append(file, *line)
+
+    monkeypatch.setattr(AuditFile, "append", slow)
+    writing = asyncio.ensure_future(rig.happened(1))
+    assert await asyncio.to_thread(begun.wait, 60)
+    for _ in range(2):
+        writing.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert not writing.done()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    await rig.happened(2)
+    assert rig.written() == [1, 2]
     assert await rig.is_whole()
 
 

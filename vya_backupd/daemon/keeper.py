@@ -1,24 +1,23 @@
 """One operation seen through: started, worked, ended, and its end on record.
 
 Two tasks serve an operation. The *handler's* task does the work and is what a cancellation hits. The *keeper's* task
-waits for it and writes the outcome, shielded: an outcome is written whole even while everything around is cancelled.
+waits for it and writes the outcome ``to_its_end``: an outcome is written whole even while everything around is cancelled.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 
 from vya_backupd.daemon.running import Ending, RunningOperation
 from vya_backupd.errors import InterruptedWorkError, VyaError
 from vya_backupd.model.operation import State, is_final, outcome
-
-T = TypeVar("T")
+from vya_backupd.unbroken import to_its_end
 
 _log = structlog.get_logger("vya.queue")
 
@@ -40,21 +39,7 @@ async def see_through(entry: RunningOperation, group: asyncio.TaskGroup, now: Ca
     False: the catalog did not take the end, which is shown all the same and has to be recorded later.
     """
     ended = await _work(entry, group)
-    return await shielded(_record(entry, ended, now))
-
-
-async def shielded(write: Coroutine[Any, Any, T]) -> T:
-    """Finish a write whatever is cancelled meanwhile; the cancellation is heard afterwards."""
-    task = asyncio.ensure_future(write)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled
-    return task.result()
+    return await to_its_end(_record(entry, ended, now))
 
 
 def interrupted(reason: str) -> VyaError:

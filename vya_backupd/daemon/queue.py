@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from vya_backupd.daemon.keeper import interrupted, see_through, shielded
+from vya_backupd.daemon.keeper import interrupted, see_through
 from vya_backupd.daemon.late_ends import LateEnds, close_left_behind
 from vya_backupd.daemon.ledger import Ledger
 from vya_backupd.daemon.running import Ending, RunningOperation
@@ -24,6 +24,7 @@ from vya_backupd.errors import BusyError, InterruptedWorkError, NotFoundError, U
 from vya_backupd.model.event import Event
 from vya_backupd.model.operation import Operation, OperationKind, Progress, State
 from vya_backupd.operations.work import Handler
+from vya_backupd.unbroken import to_its_end
 
 
 class OperationQueue:
@@ -280,7 +281,7 @@ class OperationQueue:
         if entry in self._waiting:
             self._waiting.remove(entry)
             try:
-                await shielded(entry.move(ending.state, error=ending.error))
+                await to_its_end(entry.move(ending.state, error=ending.error))
             finally:
                 entry.close()
         elif entry.task is not None:

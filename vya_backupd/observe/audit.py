@@ -23,6 +23,7 @@ from vya_backupd.model.event import Event
 from vya_backupd.observe.audit_chain import Entry, Head
 from vya_backupd.observe.audit_entry import entry_of, is_worthy
 from vya_backupd.observe.audit_file import AuditFile
+from vya_backupd.unbroken import to_its_end
 
 _log = structlog.get_logger("vya.audit")
 
@@ -132,7 +133,8 @@ class AuditTrail:
             is_more = len(found) == _BATCH
             items = [(each.id, self._entry(each.event)) for each in found if is_worthy(each.event)]
             if items:
-                head = await _undisturbed(file, head, items)
+                # Who is cancelled waits for the thread, or two would write at once.
+                head = await to_its_end(asyncio.to_thread(file.append, head, items))
                 self._head = head
                 await self._catalog.marks.set(MARK, head.to_json())
             # Only in memory: events that are not written down are looked at again after a start, at no harm.
@@ -168,15 +170,3 @@ class AuditTrail:
         entry = entry_of(event)
         encrypt = self._terms().encrypt
         return encrypt(json.dumps(entry, default=str)) if encrypt else entry
-
-
-async def _undisturbed(file: AuditFile, head: Head, items: list[tuple[int, Entry]]) -> Head:
-    """Append in a thread; who is cancelled waits for the thread, or two would write at once."""
-    running = asyncio.ensure_future(asyncio.to_thread(file.append, head, items))
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait([running])
-        running.exception()
-        raise
