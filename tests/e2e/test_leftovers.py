@@ -269,9 +269,7 @@ def test_an_exchange_that_had_begun_is_left_to_people(scene: Scene, point: str) 
 
     scene.go_back()
     assert scene.rows(scene.name) == [*_ROWS, ("3",)]
-    for each in scene.databases():
-        if "_vya_old_" in each:
-            scene.server.drop_database(each)
+    assert not [each for each in scene.databases() if "_vya_old_" in each]
     scene.product.stop()
     scene.product.start()
     scene.settled()

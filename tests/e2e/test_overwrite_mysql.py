@@ -147,6 +147,7 @@ def test_killed_at_any_step_one_command_brings_the_original_back(place: Place) -
         exchanged.append("newer" not in checksums(place.server, NAME))
         place.go_back()
         assert "\n".join(differences(place.now, picture(place.server))) == ""
+        assert not [each for each in place.databases() if "_vya_old_" in each]
         place.tidy()
     assert exchanged[0] is False
     assert exchanged[-1] is True

@@ -83,8 +83,12 @@ async def test_mysql_s_swap_goes_back_from_every_step(mysql_rig: Rig, fresh_name
             await make_mysql(rig, restored, "new")
         await rig.drop(aside)
         await carry_out(rig, plan.steps[:done])
+        await rig.probe.execute(rig.instance, plan.tidy)
+        assert aside in await rig.probe.all_databases(rig.instance)  # also while nothing is in it yet
         await carry_out(rig, plan.undo(done))
         assert await picture(rig, fresh_name) == wanted
+        await rig.probe.execute(rig.instance, plan.tidy)
+        assert aside not in await rig.probe.all_databases(rig.instance)
     await rig.drop(fresh_name, restored, aside)
 
 

@@ -69,6 +69,17 @@ def object_count(database: str) -> str:
     return "SELECT " + " + ".join(parts)
 
 
+def all_there(database: str, kind: str, names: Sequence[str]) -> str:
+    """The condition that a database has all these objects of a kind, as DROP calls it; empty where there are none."""
+    if not names:
+        return ""
+    noun = {"VIEW": "TABLE"}.get(kind, kind if kind in {"TABLE", "TRIGGER", "EVENT"} else "ROUTINE")
+    listed = ", ".join(literal(name) for name in names)
+    here = f"{noun}_SCHEMA = {literal(database)} AND {noun}_NAME IN ({listed})"
+    only = f" AND ROUTINE_TYPE = '{kind}'" if noun == "ROUTINE" else ""
+    return f"(SELECT COUNT(*) FROM information_schema.{noun}S WHERE {here}{only}) = {len(names)}"
+
+
 def sessions(database: str, kind: EngineKind) -> str:
     """How many client sessions other than ours have chosen a database."""
     view = "performance_schema.processlist" if kind is EngineKind.MYSQL else "information_schema.PROCESSLIST"

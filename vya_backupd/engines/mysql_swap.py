@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vya_backupd.engines.mysql_events import enabled
-from vya_backupd.engines.mysql_sql import quote
+from vya_backupd.engines.mysql_sql import all_there, literal, object_count, quote
 from vya_backupd.engines.swap import SwapPlan, SwapStep
 from vya_backupd.errors import TargetError
 
@@ -89,7 +89,7 @@ def swap(
         *_enter(original, restored, enable_events),
     ]
     cleanup = tuple(f"DROP DATABASE IF EXISTS {quote(name)}" for name in (restored.name, aside))
-    return SwapPlan(aside, tuple(steps), cleanup)
+    return SwapPlan(aside, tuple(steps), cleanup, tidy=_tidy(original, restored, aside))
 
 
 def exchange_tables(
@@ -112,7 +112,28 @@ def exchange_tables(
         *(_create(original.name, trigger) for trigger in followers.of("TRIGGER")),
     ]
     cleanup = tuple(f"DROP DATABASE IF EXISTS {quote(name)}" for name in (restored.name, aside))
-    return SwapPlan(aside, tuple(steps), cleanup)
+    return SwapPlan(aside, tuple(steps), cleanup, tidy=_tidy(original, restored, aside))
+
+
+def _tidy(original: DatabaseContent, restored: DatabaseContent, aside: str) -> tuple[str, ...]:
+    """Drop ``aside`` when nothing is in it, the restored tables stand where they came from, and all of the original does.
+
+    An empty database alone would say nothing: it is empty before the tables move, too, when triggers and views are gone.
+    """
+    kinds = ("VIEW", *ROUTINES, "TRIGGER", "EVENT")
+    wanted = [(kind, [each.name for each in original.of(kind)]) for kind in kinds]
+    checks = [
+        f"({object_count(aside)}) = 0",
+        all_there(restored.name, "TABLE", restored.tables),
+        *(all_there(original.name, kind, names) for kind, names in wanted),
+    ]
+    drop = literal(f"DROP DATABASE {quote(aside)}")
+    return (
+        f"SET @vya_tidy = IF({' AND '.join(filter(None, checks))}, {drop}, 'DO 0')",
+        "PREPARE vya_tidy FROM @vya_tidy",
+        "EXECUTE vya_tidy",
+        "DEALLOCATE PREPARE vya_tidy",
+    )
 
 
 def _keep_names(names: Mapping[str, str]) -> bool:

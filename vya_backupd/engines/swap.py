@@ -30,8 +30,8 @@ class SwapPlan:
     """Steps in order. When one fails, the undo of those before it, last first, brings the original back.
 
     After a crash it is not known whether the last step begun took place: then its undo is tried as well, and may fail.
-    No undo destroys data: what it leaves over (an empty database) is for people to remove. ``aside`` is where the
-    original is afterwards; ``cleanup`` removes it. ``way_back``, where it is given, is one statement that brings the
+    No undo destroys data. ``aside`` is where the original is afterwards; ``cleanup`` removes it. ``tidy`` ends a script of
+    undos: it removes ``aside``, if nothing is in it and all of the original is back where it was. ``way_back``, where it is given, is one statement that brings the
     original back whatever steps took place, and harms nothing when all of them did.
     """
 
@@ -39,6 +39,7 @@ class SwapPlan:
     steps: tuple[SwapStep, ...]
     cleanup: tuple[str, ...] = ()
     way_back: str = ""
+    tidy: tuple[str, ...] = ()
 
     def undo(self, done: int) -> tuple[SwapStep, ...]:
         """Steps that take the first ``done`` steps back, in the order to run them."""

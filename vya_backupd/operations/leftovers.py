@@ -133,7 +133,7 @@ class _Cleaning:
         if swapping is not None and not await self._is_decided(swapping):
             return (
                 f"while it exchanged databases. The original may stand aside as {swapping.aside!r}. Bring it back:"
-                f" {swapping.command} ; what is left under that name is then yours to drop, the rest goes by itself"
+                f" {swapping.command} ; what is still left under that name is then yours to drop, the rest goes by itself"
             )
         for database in (*mine.beside, *([mine.unfinished] if mine.unfinished else [])):
             if await self._is_ours(database) and not await self._dropped(database):

@@ -212,6 +212,12 @@ def way_back(plan: SwapPlan, target: Target) -> str:
         lines += _use(step, target)
         lines += [f"{statement}{';' if postgresql else ';;'}" for statement in step.script]
         lines += [] if postgresql else ["DELIMITER ;"]
+    if plan.tidy:
+        lines += [
+            f"-- remove {plan.aside}, if all of it is undone".replace("\n", " ").replace("\r", " "),
+            _FRESH_SESSION,
+        ]
+        lines += [f"{statement};" for statement in plan.tidy]
     return "\n".join(lines) + "\n"
 
 
