@@ -17,11 +17,13 @@ from vya_backupd.engines.pick_postgresql import Picked, Wanted, pick, script
 from vya_backupd.engines.postgresql_guard import guards, unrestricted
 from vya_backupd.engines.postgresql_statement_text import needs_of
 from vya_backupd.engines.rename_postgresql import CopyNames, Pair, pair, renamed
-from vya_backupd.errors import ServerError, TargetError, UsageError
+from vya_backupd.engines.transaction_postgresql import SAY_NUMBER
+from vya_backupd.errors import ServerError, TargetError, UsageError, VyaError
 from vya_backupd.model.backup import Extent, Section
 from vya_backupd.operations.belongings import Notebook, token
 from vya_backupd.operations.fitting import fit_of
 from vya_backupd.operations.partial_feeding import feed_client
+from vya_backupd.operations.partial_outcome import refuse_unless_committed
 from vya_backupd.operations.partial_there import There, look
 from vya_backupd.operations.preflight_postgresql import refuse_missing
 from vya_backupd.operations.requests import RestoreRequest
@@ -105,14 +107,24 @@ class PostgresqlTables:
         """See ``TablesJob``. One transaction: there is nothing to be written down."""
         del notebook
         script = self.script(self.choice, operation)
-        await feed_client(self._site, self._target, self._source.path, database, script, tell)
+        notes = await self._fed(database, script, tell)
         faults.point("restore.fed")
         tell("analyzing", 0)
         statements = [f"ANALYZE {self._quoted(place)}" for place in self.choice.places.values()]
         try:
             await self._site.probe.execute(self._target.instance, statements, database=database)
         except ServerError as error:
-            return [f"everything is restored, but statistics were not all gathered; run ANALYZE: {error.message}"]
+            notes.append(f"everything is restored, but statistics were not all gathered; run ANALYZE: {error.message}")
+        return notes
+
+    async def _fed(self, database: str, script: Script, tell: Callable[[str, int], None]) -> list[str]:
+        """Feed the client. Returns what is to be noted when it failed and everything is there."""
+        said: list[str] = []
+        try:
+            await feed_client(self._site, self._target, self._source.path, database, script, tell, said.append)
+        except VyaError as error:
+            words = "\n".join(said)
+            return [await refuse_unless_committed(self._site, self._target, database, words, error)]
         return []
 
     async def _chosen(self, names: Sequence[str], positions: bytes) -> Choice:
@@ -208,7 +220,7 @@ class PostgresqlTables:
             _moved(self._fit.whole(script(picked.post)), moved),
             self._checks(picked, moved) if self._parts.data else b"",
             self._exchange(choice, moved) if choice.staged else b"",
-            b"COMMIT;\n",
+            SAY_NUMBER + b"COMMIT;\n",
             self._outer(self._contents.footer),
         ]
 
@@ -232,7 +244,7 @@ class PostgresqlTables:
             choice.positions,
             b"".join(sql.enable_trigger(table, name, state) for table, name, state in named),
             b"" if self._request.append else self._checks(choice.picked, {}),
-            b"COMMIT;\n",
+            SAY_NUMBER + b"COMMIT;\n",
             self._outer(self._contents.footer),
         ]
 

@@ -110,6 +110,11 @@ class Process:
         """Whether the end has not been seen yet."""
         return not self._dead.done()
 
+    @property
+    def said(self) -> str:
+        """What has come of its standard error so far."""
+        return self._tail.text()
+
     async def wait(self) -> Exit:
         """Wait for the end. Any number of tasks may wait; one that is cancelled does not disturb the others."""
         await asyncio.shield(self._dead)
