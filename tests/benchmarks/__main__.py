@@ -23,7 +23,7 @@ from tests.benchmarks.resting import memory, startup
 from tests.benchmarks.restoring import restoring
 from tests.benchmarks.rigs import Bench
 from tests.benchmarks.scale import scaled
-from tests.benchmarks.small import make_small, small
+from tests.benchmarks.small import MANY, drop_small, make_small, small
 from tests.benchmarks.tables import tables
 from tests.benchmarks.verifying import verifying
 from vya_backupd.testing.discover import find_servers
@@ -48,6 +48,7 @@ def _options() -> argparse.Namespace:
         "--corpus", choices=_CORPORA, default="hard", help="what the database holds (default: %(default)s)"
     )
     parser.add_argument("--tables", type=int, default=10_000, help="of the part many (default: %(default)s)")
+    parser.add_argument("--databases", type=int, default=50, help="of the part small (default: %(default)s)")
     parser.add_argument(
         "--no-peers", action="store_true", help="of backups, only the bare tool beside: in a fifth of the time"
     )
@@ -64,7 +65,7 @@ def _compared(series: dict[str, Series], base: str, gigabytes: float = 0.0) -> s
         packed = f"{each.size / gzip.size:.3f}" if gzip and each.size else ""
         cpu = f"{each.cpu / gigabytes:.2f}" if each.cpu and gigabytes else f"{each.cpu:.3f}" if each.cpu else ""
         ratio = f"{each.seconds / series[base].seconds:.2f}"
-        rows.append([name, f"{each.seconds:.2f}", each.spread, ratio, size, packed, cpu])
+        rows.append([name, f"{each.seconds:.{2 if each.seconds >= 1 else 3}f}", each.spread, ratio, size, packed, cpu])
     heads = ["what", "s (median)", "fastest-slowest", f"÷ {base}", "MB", "÷ gzip -6", "daemon's CPU s"]
     kept = [number for number in range(len(heads)) if any(row[number] for row in rows)]
     return table([heads[number] for number in kept], [[row[number] for number in kept] for row in rows])
@@ -79,6 +80,7 @@ class Suite:
         self._servers = servers
         self._specs = specs
         self._tables: int = options.tables
+        self._databases: int = options.databases
         self._root = root
         self._rounds: int = options.rounds
         self._parts: list[str] = options.parts or list(_PARTS)
@@ -120,11 +122,11 @@ class Suite:
                 series = await tables(bench, product, self._rounds)
                 yield f"### One table of 10 MB: {label}\n\n{_compared(series, 'whole restore')}"
             if "small" in self._parts:
-                names = make_small(bench, 50)
+                names = make_small(bench, self._databases)
                 series = await small(bench, product, names, self._rounds)
-                yield f"### Fifty tiny databases, each: {label}\n\n{_compared(series, 'a loop of the tool')}"
-                for name in names:
-                    server.drop_database(name)
+                base = "two loops of the tool" if self._databases >= MANY else "a loop of the tool"
+                yield f"### {len(names)} tiny databases, each: {label}\n\n{_compared(series, base)}"
+                drop_small(bench, names)
 
     async def _resting(self) -> str:
         seconds = startup(self._servers, self._root / "startup", max(self._rounds, 5))

@@ -51,11 +51,15 @@ class Series:
 Contender = Callable[[], Awaitable[Run]]
 
 
-async def compare(contenders: Mapping[str, Contender], rounds: int) -> dict[str, Series]:
-    """Run every contender ``rounds`` times. Each round begins with another one; an unmeasured run warms the caches."""
+async def compare(contenders: Mapping[str, Contender], rounds: int, *, warm: bool = True) -> dict[str, Series]:
+    """Run every contender ``rounds`` times. Each round begins with another one; an unmeasured run warms the caches.
+
+    ``warm`` False: without that run, where one is as long as everything else.
+    """
     names = list(contenders)
     series = {name: Series() for name in names}
-    await contenders[names[0]]()
+    if warm:
+        await contenders[names[0]]()
     for number in range(rounds):
         shift = number % len(names)
         for name in names[shift:] + names[:shift]:

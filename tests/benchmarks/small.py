@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shlex
 import shutil
 import subprocess
+import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
 from tests.benchmarks.control import operate
@@ -15,17 +18,36 @@ from tests.benchmarks.rigs import Bench
 from vya_backupd.process.folder import ChildFolder
 from vya_backupd.testing.product import Product
 
+MANY = 200
+"""From so many databases on, scripts and daemon are compared with two workers alone, and nothing runs to warm up."""
+_TABLE = "CREATE TABLE {0}t (a int PRIMARY KEY, b varchar(20)); INSERT INTO {0}t VALUES (1,'x'),(2,'y'),(3,'z');"
+
 
 def make_small(bench: Bench, amount: int) -> list[str]:
     """So many databases with a table of three rows each."""
-    names = [f"small_{number:03}" for number in range(amount)]
-    for name in names:
-        bench.server.drop_database(name)
-        bench.server.create_database(name)
-        bench.server.sql(
-            "CREATE TABLE t (a int PRIMARY KEY, b varchar(20)); INSERT INTO t VALUES (1,'x'),(2,'y'),(3,'z')", name
-        )
+    names = [f"small_{number:04}" for number in range(amount)]
+    first, rest = names[0], names[1:]
+    drop_small(bench, names)
+    bench.server.create_database(first)
+    bench.server.sql(_TABLE.format(""), first)
+    if bench.server.kind == "postgresql":
+        bench.server.sql("".join(f"CREATE DATABASE {name} TEMPLATE {first};\n" for name in rest))
+    else:
+        bench.server.sql("".join(f"CREATE DATABASE {name}; {_TABLE.format(f'{name}.')}\n" for name in rest))
     return names
+
+
+def drop_small(bench: Bench, names: list[str]) -> None:
+    """Drop them all, those that there are."""
+    bench.server.sql("".join(f"DROP DATABASE IF EXISTS {name};\n" for name in names))
+
+
+def pace(product: Product, share: int = 100) -> tuple[float, float]:
+    """Seconds for each database among the first ones and among the last ones of what is in the store."""
+    manifests = (product.base_path / "testhost").rglob("*.metadata.json")
+    ends = sorted(datetime.fromisoformat(json.loads(each.read_bytes())["finished_at"]) for each in manifests)
+    early, late = ends[: share + 1], ends[-share - 1 :]
+    return tuple((each[-1] - each[0]).total_seconds() / share for each in (early, late))  # type: ignore[return-value]
 
 
 async def small(bench: Bench, product: Product, names: list[str], rounds: int) -> dict[str, Series]:
@@ -45,6 +67,8 @@ async def small(bench: Bench, product: Product, names: list[str], rounds: int) -
                 workers=workers,
             )
             seconds, cpu = time.perf_counter() - begun, cpu_seconds(product.process.pid) - cpu
+            if len(names) >= MANY:
+                print("seconds for each of the first and the last hundred:", *pace(product), file=sys.stderr)
             shutil.rmtree(product.base_path / "testhost")
             return Run(seconds / len(names), 0, cpu / len(names))
 
@@ -69,6 +93,9 @@ async def small(bench: Bench, product: Product, names: list[str], rounds: int) -
         "two loops of the tool": loop(2),
         "backup, two workers": ours(2),
     }
+    if len(names) >= MANY:
+        pair = {name: each for name, each in contenders.items() if "two" in name}
+        return await compare(pair, rounds, warm=False)
     return await compare(contenders, rounds)
 
 
@@ -81,10 +108,12 @@ def _loop(bench: Bench, names: list[str], packer: str) -> None:
     first = commands[names[0]]
     home = ChildFolder(bench.folder, first)
     lines = [f"{_words(home, command.argv)} {packer} > {_target(bench, name)}" for name, command in commands.items()]
-    script = "set -e -o pipefail\n" + "\n".join(lines)
+    script = bench.folder / f"{names[0]}.sh"
+    script.write_text("set -e -o pipefail\n" + "\n".join(lines))
     try:
-        subprocess.run(["bash", "-c", script], env=home.environment(first), check=True)
+        subprocess.run(["bash", script], env=home.environment(first), check=True)
     finally:
+        script.unlink()
         home.remove()
 
 
