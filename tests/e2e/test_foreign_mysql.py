@@ -101,11 +101,46 @@ def test_a_dump_that_chooses_its_own_database_is_refused(pair: Pair, tmp_path: P
     ran = restore(pair, file, "--target-database", "elsewhere")
     error = error_of(ran)
     assert ran.code in (2, 5), ran.out
-    assert "USE" in error["message"]
+    assert "CREATE DATABASE" in error["message"]
     assert "--databases" in error["hint"]
+    file.write_bytes(b"use mysql;\n" + dumped(pair.one, SHOP))
+    assert "(use mysql;)" in error_of(restore(pair, file, "--target-database", "elsewhere"))["message"]
     names = pair.two.sql("SHOW DATABASES")
     assert (SHOP,) not in names
     assert ("elsewhere",) not in names
+
+
+def test_what_a_dump_says_of_itself_is_part_of_the_plan(pair: Pair, tmp_path: Path) -> None:
+    """Where it comes from and which definers it lacks; a view upon such a view is restored all the same."""
+    pair.one.sql("CREATE USER gone@'%'; GRANT ALL ON *.* TO gone@'%'")
+    pair.one.sql(
+        "CREATE DEFINER=gone@'%' VIEW w1 AS SELECT * FROM t; CREATE DEFINER=gone@'%' VIEW w2 AS SELECT * FROM w1", SHOP
+    )
+    text = dumped(pair.one, "--skip-comments", SHOP)
+    said = dumped(pair.one, "--no-data", SHOP)
+    pair.one.sql("DROP VIEW w1, w2", SHOP)
+    pair.one.sql("DROP USER gone@'%'")
+    file = tmp_path / "views.sql"
+    file.write_bytes(b"-- phpMyAdmin SQL Dump\n-- Server version: " + _version_line(said) + b"\n" + text)
+    ran = pair.product.ctl("restore", "--file", str(file), "--target-instance", "two", "--target-database", "views")
+    assert ran.code == 0, ran.err
+    assert f"it says that it is of {pair.one.kind} " in ran.err
+    assert "by phpMyAdmin" in ran.err
+    assert "gone***@%" in ran.err
+    assert {("w1",), ("w2",)} <= set(pair.two.sql("SHOW TABLES", "views"))
+    assert ("gone",) not in pair.two.sql("SELECT User FROM mysql.user")
+    pair.two.drop_database("views")
+    other = b"8.0.36" if pair.one.kind == "mariadb" else b"10.11.6-MariaDB"
+    file.write_bytes(file.read_bytes().replace(_version_line(said), other, 1))
+    refused = restore(pair, file, "--target-database", "views")
+    assert (refused.code, error_of(refused)["code"]) == (6, "target_unsuitable")
+    file.write_bytes(text[: -len(b"OLD_SQL_NOTES */;\n\n")])
+    assert restore(pair, file, "--target-database", "views").code == 5
+    assert ("views",) not in pair.two.sql("SHOW DATABASES")
+
+
+def _version_line(text: bytes) -> bytes:
+    return text.partition(b"-- Server version\t")[2].partition(b"\n")[0]
 
 
 def test_rows_that_look_like_use_are_rows(pair: Pair, tmp_path: Path) -> None:

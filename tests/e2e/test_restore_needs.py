@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,11 +163,31 @@ def test_single_tables_need_what_they_name(site: Site, copy: str) -> None:
     assert "ALTER TABLE public.t OWNER TO nobody;" in text
 
 
+def _dumped(server: PrivateServer, *options: str) -> bytes:
+    login = {"PGHOST": server.host, "PGPORT": str(server.port), "PGUSER": server.admin_user}
+    environment = os.environ | login | {"PGPASSWORD": server.admin_password}
+    return subprocess.run(
+        [str(server.tools["pg_dump"]), *options, NAME], capture_output=True, check=True, env=environment
+    ).stdout
+
+
 def test_a_foreign_dump_without_its_owners(site: Site, copy: str, tmp_path: Path) -> None:
     file = tmp_path / "foreign.sql"
     file.write_bytes(own_dump(site.one, NAME))
     lighter = ("--no-owner", "--no-privileges", "--no-tablespaces")
     target = ("--target-instance", "two", "--target-database", copy)
+    refused = site.product.ctl("restore", "--file", str(file), *target, "--output", "json")
+    assert (refused.code, refused.json["error"]["code"]) == (6, "target_lacks")
+    for role in ("boss_n", 'Odd "Role', "reader_n", "granting_n", "heir_n"):
+        assert role in refused.json["error"]["message"]
+    assert "nobody" not in refused.json["error"]["message"]
+    for name, options in (("custom", ["-Fc"]), ("create", ["--create"]), ("clean", ["--clean"])):
+        other = tmp_path / name
+        other.write_bytes(_dumped(site.one, *options))
+        ran = site.product.ctl("restore", "--file", str(other), *target, *lighter, "--output", "json")
+        assert (name, ran.code) in {("custom", 5), ("create", 2), ("clean", 2)}
+        assert {"custom": "custom format", "create": "CREATE DATABASE", "clean": "drops what"}[name] in ran.out
+    assert (copy,) not in site.two.sql("SELECT datname FROM pg_database")
     done = site.product.ctl("restore", "--file", str(file), *target, *lighter)
     assert done.code == 0, done.err
     assert site.two.sql("SELECT * FROM t ORDER BY id", copy) == site.one.sql("SELECT * FROM t ORDER BY id", NAME)

@@ -48,11 +48,13 @@ Change = Callable[[str, str], str]
 class DefinerText:
     """Changes the definers of one dump, piece by piece, in its order.
 
-    Of a file with sections only ``post`` is looked at: there are no definers elsewhere.
+    Of a file with sections only ``post`` is looked at: there are no definers elsewhere. ``begins`` is given the first
+    bytes of each statement that is not one of rows, perhaps more than once.
     """
 
-    def __init__(self, change: Change) -> None:
+    def __init__(self, change: Change, begins: Callable[[bytes], None] | None = None) -> None:
         self._change = change
+        self._begins = begins
         self._lexer = MysqlLexer()
         self._buffer = b""
         self._fresh = self._line_start = self._first = True
@@ -127,6 +129,8 @@ class DefinerText:
                 return found.end()
         if not self._fresh:
             return None
+        if self._begins is not None and not _ROWS_BEGIN.match(buffer, at):
+            self._begins(buffer[at : at + _LOOKAHEAD])
         if (mode := _SQL_MODE.match(buffer, at)) is not None:
             self._lexer.backslashes = b"NO_BACKSLASH_ESCAPES" not in mode["mode"].upper()
             self._lexer.ansi_quotes = b"ANSI_QUOTES" in mode["mode"].upper()

@@ -9,7 +9,16 @@ from vya_backupd.model.instance import EngineKind
 
 _POSTGRESQL = re.compile(rb"^-- PostgreSQL database (cluster )?dump complete$", re.MULTILINE)
 _MYSQL = re.compile(rb"^-- (Dump completed( on .*)?|Globals completed)$", re.MULTILINE)
-_BEGINNING = re.compile(rb"^-- (PostgreSQL database (cluster )?dump|MySQL dump|MariaDB dump)", re.MULTILINE)
+_GIVEN_BACK = re.compile(
+    rb"^/\*M?!\d+ SET (?:SQL_NOTES=(?:@OLD_SQL_NOTES|IFNULL\(@OLD_SQL_NOTES, 1\))|NOTE_VERBOSITY=@OLD_NOTE_VERBOSITY"
+    rb"|COLLATION_CONNECTION=@OLD_COLLATION_CONNECTION) \*/;$",
+    re.MULTILINE,
+)
+"""The last setting that is given back: behind it mysqldump writes its end marker, unless --skip-comments leaves it out;
+phpMyAdmin and HeidiSQL write nothing."""
+_BEGINNING = re.compile(
+    rb"^-- (PostgreSQL database (cluster )?dump|MySQL dump|MariaDB dump|phpMyAdmin SQL Dump)", re.MULTILINE
+)
 _LEADS_AWAY = re.compile(rb"^(USE `(?:[^`\n]|``)+`;|\\connect .*)$", re.MULTILINE)
 _NOTHING_ELSE = re.compile(rb"\A(\s|--[^\n]*(\n|\Z)|\\unrestrict [A-Za-z0-9]+\s)*\Z")
 
@@ -23,6 +32,15 @@ def complaint(kind: EngineKind, tail: bytes) -> str | None:
     if not _NOTHING_ELSE.match(tail[marks[-1].end() :]):
         return "something follows the end marker of the dump"
     return None
+
+
+def foreign_complaint(kind: EngineKind, tail: bytes) -> str | None:
+    """The same of a dump that others wrote, some of whose tools end with the settings that they give back."""
+    said = complaint(kind, tail)
+    if said is None or kind is EngineKind.POSTGRESQL:
+        return said
+    given_back = list(_GIVEN_BACK.finditer(tail))
+    return None if given_back and _NOTHING_ELSE.match(tail[given_back[-1].end() :]) else said
 
 
 def begins_like_a_dump(head: bytes) -> bool:

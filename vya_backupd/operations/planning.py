@@ -7,6 +7,7 @@ from vya_backupd.errors import TargetError
 from vya_backupd.model.backup import BackupType
 from vya_backupd.model.instance import Instance
 from vya_backupd.operations.fitting import refuse_strange
+from vya_backupd.operations.preflight_foreign import ForeignPreflight
 from vya_backupd.operations.preflight_mysql import definer_doubts
 from vya_backupd.operations.preflight_postgresql import refuse_lacking
 from vya_backupd.operations.requests import RestoreRequest
@@ -31,7 +32,9 @@ async def plan_one(
     is_globals = source.facts is not None and source.facts.type is BackupType.GLOBALS
     refuse_unsuitable(source, target, is_globals=is_globals)
     doubts: tuple[str, ...] = ()
-    if not is_globals:
+    if source.facts is None:
+        doubts = await ForeignPreflight(site, source, target, request).plan()
+    elif not is_globals:
         doubts = await refuse_lacking(site, source, target, request)
         doubts += await definer_doubts(site, source, target, request)
     taken = target.objects > 0
@@ -85,7 +88,7 @@ def _actions(source: Source, target: Target, *, taken: bool, is_globals: bool) -
 def _warnings(source: Source, target: Target) -> tuple[str, ...]:
     facts = source.facts
     if facts is None:
-        return ("this file was not written by VYA BackupDB: nothing is known of it but its text",)
+        return ()
     theirs = tuple(int(part) for part in facts.server_version.split(".") if part.isdigit())
     if theirs[:2] > target.server.version[:2]:
         return (

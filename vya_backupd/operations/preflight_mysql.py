@@ -39,9 +39,9 @@ async def definer_doubts(site: Site, source: Source, target: Target, request: Re
 
 
 async def check_definers(
-    site: Site, facts: BackupFacts, target: Target, recorded: Sequence[Account], request: RestoreRequest
+    site: Site, facts: BackupFacts | None, target: Target, recorded: Sequence[Account], request: RestoreRequest
 ) -> tuple[str, ...]:
-    """The same of these definers, which the backup ``recorded``.
+    """The same of these definers, which the backup ``recorded``, or which stand in a dump that has no ``facts``.
 
     Raises:
         TargetError: ``target_lacks``: the account that is to be definer does not exist there;
@@ -87,12 +87,13 @@ async def _refuse_powerless(site: Site, target: Target) -> None:
     )
 
 
-def _orphans(facts: BackupFacts, target: Target, unknown: Sequence[Account]) -> str:
+def _orphans(facts: BackupFacts | None, target: Target, unknown: Sequence[Account]) -> str:
     names = listed([f"{mask_user(user)}@{host}" for user, host in unknown], _SHOWN)
+    origin = repr(facts.database) if facts else "the dump"
+    users = "Restore the users, too (--globals), or create them" if facts else "Create them"
     return (
-        f"{names} defined views, routines, triggers or events of {facts.database!r} and {_are(unknown)} on"
-        f" {target.instance.id}: these are restored as they were, and fail when they are used. Restore the users, too"
-        " (--globals), or create them; or --definer strip: the account that restores becomes the definer; or --definer"
+        f"{names} defined views, routines, triggers or events of {origin} and {_are(unknown)} on"
+        f" {target.instance.id}: these are restored as they were, and fail when they are used. {users}; or --definer strip: the account that restores becomes the definer; or --definer"
         " replace --definer-user USER@HOST"
     )
 

@@ -100,11 +100,11 @@ class _Lack:
 
 
 async def refuse_missing(
-    site: Site, facts: BackupFacts, target: Target, needs: Needs, request: RestoreRequest
+    site: Site, facts: BackupFacts | None, target: Target, needs: Needs, request: RestoreRequest
 ) -> tuple[str, ...]:
     """Compare needs with what the server has. What comes with the globals of the same restore is not missing.
 
-    Returns doubts: extensions that are there in another version than in the backup.
+    ``facts`` are None for a dump that others wrote. Returns doubts: extensions that are there in another version than in the backup.
 
     Raises:
         TargetError: ``target_lacks``.
@@ -115,7 +115,7 @@ async def refuse_missing(
     lacks = [each for each in _lacks(facts, target, missing, request) if each.names]
     if lacks:
         raise TargetError(
-            f"{target.instance.id} lacks what the backup of {facts.database!r} needs: "
+            f"{target.instance.id} lacks what {_named(facts)} needs: "
             + "; ".join(f"{each.what} {listed(each.names, _SHOWN)}" for each in lacks),
             code="target_lacks",
             hint=" ".join(each.ways for each in lacks),
@@ -123,7 +123,11 @@ async def refuse_missing(
             database=target.database,
         )
     offered = {str(name): str(version) for name, version in rows[1]}
-    return tuple(_other_versions(facts, target, needs, offered))
+    return tuple(_other_versions(facts, target, needs, offered)) if facts else ()
+
+
+def _named(facts: BackupFacts | None) -> str:
+    return f"the backup of {facts.database!r}" if facts else "the dump"
 
 
 def _other_versions(facts: BackupFacts, target: Target, needs: Needs, offered: Mapping[str, str]) -> Iterator[str]:
@@ -138,7 +142,7 @@ def _other_versions(facts: BackupFacts, target: Target, needs: Needs, offered: M
 
 
 def _lacks(
-    facts: BackupFacts, target: Target, missing: Sequence[Sequence[str]], request: RestoreRequest
+    facts: BackupFacts | None, target: Target, missing: Sequence[Sequence[str]], request: RestoreRequest
 ) -> Iterable[_Lack]:
     roles, extensions, tablespaces = missing
     skip = ",".join(extensions)
@@ -149,10 +153,9 @@ def _lacks(
     )
     if request.globals:
         return
-    users = f"vyactl restore --instance {facts.instance} --globals --latest --target-instance {target.instance.id}"
-    yield _Lack(
-        "roles",
-        roles,
-        f"Restore the users first ({users}), create the roles, or leave out what names them: --no-owner, --no-privileges.",
-    )
+    ways = "reate the roles, or leave out what names them: --no-owner, --no-privileges."
+    if facts is not None:
+        users = f"vyactl restore --instance {facts.instance} --globals --latest --target-instance {target.instance.id}"
+        ways = f"Restore the users first ({users}), c{ways}"
+    yield _Lack("roles", roles, ways if facts else f"C{ways}")
     yield _Lack("tablespaces", tablespaces, "Create the tablespaces, or use the server's default: --no-tablespaces.")

@@ -18,6 +18,7 @@ from vya_backupd.model.operation import State
 from vya_backupd.operations.leftovers import Leftovers
 from vya_backupd.operations.partial import PartialRestorer, plan_tables
 from vya_backupd.operations.planning import plan_one
+from vya_backupd.operations.preflight_foreign import ForeignPreflight
 from vya_backupd.operations.requests import RestoreRequest
 from vya_backupd.operations.restoring import Restorer
 from vya_backupd.operations.restoring_globals import GlobalsRestorer
@@ -178,6 +179,7 @@ class _Run:
         self._site = site
         self._work = work
         self._plan = plan
+        self._request = request
         facts = plan.source.facts
         self.is_globals = facts is not None and facts.type is BackupType.GLOBALS
         self._globals = GlobalsRestorer(site, work, plan)
@@ -193,14 +195,27 @@ class _Run:
             with in_use(self._site, self._plan.source):
                 if isinstance(self._restorer, PartialRestorer):
                     await self._restorer.verify()
+                elif self._plan.source.facts is None:
+                    await self._verify_foreign()
                 else:
-                    await verify_source(self._site, self._work, self._plan.source, where, to_restore=True)
+                    await verify_source(self._site, self._work, self._plan.source, where)
                 faults.point("restore.verified")
                 self._detail = await self._restorer.run()
         except VyaError as error:
             await self._fail(error)
             return False
         return True
+
+    async def _verify_foreign(self) -> None:
+        """Verify the file; what it needs of the server is read on the way, and asked before that is touched."""
+        preflight = ForeignPreflight(self._site, self._plan.source, self._plan.target, self._request)
+        survey = preflight.survey()
+        where = self._plan.target.where
+        await verify_source(self._site, self._work, self._plan.source, where, to_restore=True, read=survey.feed)
+        survey.finish()
+        await preflight.judge(survey.found)
+        if isinstance(self._restorer, Restorer):
+            self._restorer.definers = preflight.definers(survey.found)
 
     async def finish(self) -> dict[str, Any]:
         """Record the good end."""

@@ -38,9 +38,10 @@ _log = structlog.get_logger("vya.restore")
 
 
 class Restorer:
-    """One restore of one file."""
+    """One restore of one file. ``definers`` are the accounts that its text names, so far as they are known."""
 
     def __init__(self, site: Site, work: Work, plan: RestorePlan, request: RestoreRequest) -> None:
+        self.definers = named_definers(plan.source.facts, request)
         self._site = site
         self._work = work
         self._plan = plan
@@ -60,8 +61,7 @@ class Restorer:
             VyaError: whatever failed first. What had been created is gone then, or is named in the error's hint.
         """
         places = [self._target.database, *([self._beside("new")] if self._plan.overwrite else [])]
-        definers = named_definers(self._plan.source.facts, self._request)
-        async with definers_lent(self._site, self._target, definers, places, self._notebook) as notes:
+        async with definers_lent(self._site, self._target, self.definers, places, self._notebook) as notes:
             detail = await self._restore_database()
         detail["notes"] += notes
         return detail

@@ -12,22 +12,28 @@ from zoneinfo import ZoneInfo
 
 from vya_backupd.dumpfile.reader import describe
 from vya_backupd.dumpfile.segment import SMALLEST_HEADER, looks_labelled
+from vya_backupd.engines.foreign_kinds import HEAD, strange_file, strange_folder
 from vya_backupd.errors import IntegrityError, NotFoundError, VyaError
 from vya_backupd.model.backup import GLOBALS_NAME, BackupFacts, BackupType, Manifest, StoredBackup
 from vya_backupd.operations.requests import RestoreRequest, parse_moment
 from vya_backupd.operations.site import Site, nearest
 from vya_backupd.pipeline.files import open_source, read_companion
+from vya_backupd.pipeline.foreign import foreign_head
 
 _LARGEST_CHECKSUM_FILE = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file to read. ``stored`` when it is in our store, ``manifest`` when it has one, neither for foreign files."""
+    """A file to read. ``stored`` when it is in our store, ``manifest`` when it has one, neither for foreign files.
+
+    ``head`` is the beginning of a foreign file's text.
+    """
 
     path: Path
     stored: StoredBackup | None = None
     manifest: Manifest | None = None
+    head: bytes = b""
 
     @property
     def facts(self) -> BackupFacts | None:
@@ -51,7 +57,7 @@ async def source_of_file(site: Site, path: Path) -> Source:
 
     Raises:
         NotFoundError: ``file_not_found``.
-        IntegrityError: it is one of ours without its manifest, and damaged.
+        IntegrityError: it is one of ours without its manifest, and damaged; or no plain dump (``not_a_dump``).
     """
     try:
         resolved = await asyncio.to_thread(path.resolve, strict=True)
@@ -60,6 +66,7 @@ async def source_of_file(site: Site, path: Path) -> Source:
         reason = getattr(error, "strerror", None) or str(error)
         raise NotFoundError(f"{path}: {reason}", code="file_not_found", hint="Check the path and its mode.") from None
     if not is_file:
+        await asyncio.to_thread(_refuse_folder, path, resolved)
         raise NotFoundError(f"{path} is not a regular file", code="file_not_found", hint="Name the backup file itself.")
     if resolved.is_relative_to(site.store.base_path.resolve()):
         relative = resolved.relative_to(site.store.base_path.resolve()).as_posix()
@@ -69,7 +76,26 @@ async def source_of_file(site: Site, path: Path) -> Source:
     beside = resolved.with_name(resolved.name + ".metadata.json")
     if beside.exists():
         return Source(resolved, None, await asyncio.to_thread(site.decode_manifest, beside))
-    return Source(resolved, None, await asyncio.to_thread(_manifest_of_labels, resolved))
+    return await asyncio.to_thread(_alone, resolved)
+
+
+def _refuse_folder(path: Path, resolved: Path) -> None:
+    names: set[str] = set()
+    with contextlib.suppress(OSError):
+        names = {each.name for each in resolved.iterdir()}
+    if (found := strange_folder(names)) is not None:
+        raise IntegrityError(f"{path} is {found.what}", code="not_a_dump", hint=found.way)
+
+
+def _alone(path: Path) -> Source:
+    """A file without a manifest beside it: one of ours, or a foreign one."""
+    if (manifest := _manifest_of_labels(path)) is not None:
+        return Source(path, None, manifest)
+    with open_source(path) as source:
+        head = foreign_head(source, HEAD)
+    if (found := strange_file(head)) is not None:
+        raise IntegrityError(f"{path} is {found.what}", code="not_a_dump", hint=found.way)
+    return Source(path, head=head)
 
 
 def _manifest_of_labels(path: Path) -> Manifest | None:
@@ -148,7 +174,7 @@ async def newest(site: Site, instance: str, database: str, before: datetime | No
         raise NotFoundError(
             f"there is no backup of {database!r} on {instance}",
             code="unknown_backup",
-            hint=f"{nearest(database, known)} See 'vyactl restore --list'.",
+            hint=f"{nearest(database, known) if known else 'It has no backups at all.'} See 'vyactl restore --list'.",
             instance=instance,
             database=database,
         )

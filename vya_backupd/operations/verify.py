@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -156,11 +157,18 @@ class VerifyHandler:
 
 
 async def verify_source(
-    site: Site, work: Work, source: Source, where: tuple[str, str], *, to_restore: bool = False
+    site: Site,
+    work: Work,
+    source: Source,
+    where: tuple[str, str],
+    *,
+    to_restore: bool = False,
+    read: Callable[[bytes], None] | None = None,
 ) -> VerifyResult:
     """Read one file wholly. Raises IntegrityError, naming the file and the place.
 
-    ``to_restore``: a foreign dump that chooses its own database is refused (UsageError).
+    ``to_restore``: a foreign dump that chooses its own database is refused (UsageError). ``read`` is given the text of a
+    foreign one.
     """
     expected = source.manifest.raw_size_bytes if source.manifest else 0
 
@@ -171,7 +179,7 @@ async def verify_source(
         await asyncio.to_thread(_check_sidecar, source)
         check_tail = _tail_check(site, source, where)
         lines = endmarks.refuse_to_lead_away if to_restore else None
-        terms = VerifyTerms(source.manifest, check_tail, tell, endmarks.begins_like_a_dump, lines)
+        terms = VerifyTerms(source.manifest, check_tail, tell, endmarks.begins_like_a_dump, lines, read)
         return await verify(source.path, site.pool, terms)
     except VyaError as error:
         raise describe_place(error, source) from None
@@ -184,11 +192,12 @@ def _tail_check(site: Site, source: Source, where: tuple[str, str]) -> Any:
         kind = site.settings.instances[where[0]].kind
     else:
         return _any_end_mark
-    return lambda tail: endmarks.complaint(kind, tail)
+    check = endmarks.complaint if source.facts is not None else endmarks.foreign_complaint
+    return lambda tail: check(kind, tail)
 
 
 def _any_end_mark(tail: bytes) -> str | None:
-    complaints = [endmarks.complaint(kind, tail) for kind in (EngineKind.POSTGRESQL, EngineKind.MYSQL)]
+    complaints = [endmarks.foreign_complaint(kind, tail) for kind in (EngineKind.POSTGRESQL, EngineKind.MYSQL)]
     return None if None in complaints else "the file does not end like a dump of PostgreSQL, MySQL or MariaDB"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 
 import zstandard
@@ -39,6 +40,17 @@ def foreign_text(source: FileSource) -> Iterator[tuple[bytes, int]]:
     while data := source.read_at(offset, _READ):
         offset += len(data)
         yield data, offset
+
+
+def foreign_head(source: FileSource, size: int) -> bytes:
+    """The first bytes of the text, ``size`` at most; less where it is shorter or damaged."""
+    head = b""
+    with contextlib.suppress(IntegrityError):
+        for text, _ in foreign_text(source):
+            head += text
+            if len(head) >= size:
+                break
+    return head[:size]
 
 
 class _Input:

@@ -40,7 +40,8 @@ class VerifyTerms:
     ``manifest``: the one to compare with; None: the file must prove itself. ``check_tail``: whether the dump's end is
     its end. ``watch(raw_bytes, file_bytes)`` is called from a thread, a few times per second. ``check_head``: whether a
     foreign file begins like a dump; asked only when its end is wrong, to tell a broken dump from no dump at all.
-    ``check_lines``: looks at whole lines of a foreign file, and raises what it has against them.
+    ``check_lines``: looks at whole lines of a foreign file, and raises what it has against them. ``read`` is given its
+    text, piece by piece.
     """
 
     manifest: Manifest | None = None
@@ -48,6 +49,7 @@ class VerifyTerms:
     watch: Callable[[int, int], None] | None = None
     check_head: Callable[[bytes], bool] | None = None
     check_lines: Callable[[bytes], None] | None = None
+    read: Callable[[bytes], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +169,8 @@ class _Verify:
             self._stop.check()
             head = head or text[:_HEAD]
             line = self._look_at_lines(line, text)
+            if self._terms.read is not None:
+                self._terms.read(text)
             self._raw_size += len(text)
             self._tail = (self._tail + text[-TAIL:])[-TAIL:]
             self._report(offset)
@@ -175,7 +179,10 @@ class _Verify:
         except IntegrityError as error:
             if self._terms.check_head is None or self._terms.check_head(head):
                 raise
-            hint = "Name a file that vyactl, pg_dump, mysqldump or mariadb-dump wrote, as it is, gzip or zstd."
+            hint = (
+                "Name a file that vyactl, pg_dump, mysqldump or mariadb-dump wrote, as it is, gzip or zstd."
+                " What has no end marker cannot be shown to be whole: load it by hand with the vendor's client."
+            )
             message = f"{self._path.name} is no dump of PostgreSQL, MySQL or MariaDB"
             raise IntegrityError(message, code="not_a_dump", hint=hint) from error
         return VerifyResult(source.size, self._raw_size, 0, "", self._tail, None)
