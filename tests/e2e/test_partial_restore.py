@@ -332,6 +332,36 @@ def test_rows_alone(shop: Shop, copy: str) -> None:
     assert shop.sql(f"SELECT count(*) FROM {table}", copy) == shop.sql(f"SELECT count(*) FROM {table}")
 
 
+def _definitions(dump: str) -> str:
+    """A dump without rows, and without where sequences stand."""
+    dump = re.sub(r"(?ms)^(COPY [^\n]* FROM stdin;\n).*?^\\\.\n", r"\1", dump)
+    dump = re.sub(r"(?ms)^INSERT INTO .*?\);\n", "", dump)
+    return re.sub(r" AUTO_INCREMENT=\d+|(?m:^SELECT pg_catalog\.setval\(.*\n)", "", dump)
+
+
+def test_a_whole_database_without_its_rows(shop: Shop, copy: str, tmp_path: Path) -> None:
+    said = shop.restored("--schema-only", "--target-database", copy)
+    assert said["rows_checked"] == 0
+    assert _definitions(shop.dump(copy)) == _definitions(shop.dump()).replace(shop.name, copy)
+    for table in ("customers", "orders", "items"):
+        assert shop.sql(f"SELECT count(*) FROM {table}", copy) == [("0",)]
+    code, slug, text = shop.refused("--schema-only", "--overwrite", "--yes")
+    assert (code, slug) == (2, "usage"), text
+    # What is not read does no harm, and nothing else is believed.
+    shop.server.drop_database(copy)
+    broken = _damaged(shop, tmp_path, shop.extent(shop.table("items")))
+    where = ("--target-instance", "one", "--target-database", copy, "--schema-only")
+    assert shop.product.ctl("restore", "--file", str(broken), *where).code == 0
+    shop.server.drop_database(copy)
+    schema = next(each for each in shop.manifest.extents if each.section is Section.SCHEMA)
+    assert shop.product.ctl("restore", "--file", str(_damaged(shop, tmp_path, schema)), *where).code == 5
+    foreign = tmp_path / "foreign.sql"
+    foreign.write_text(shop.dump())
+    refused = shop.product.ctl("restore", "--file", str(foreign), *where)
+    assert refused.code == 2
+    assert "which of its lines are rows" in refused.err
+
+
 @ONE_OF_EACH
 def test_rows_alone_must_not_refer_to_nothing(shop: Shop, copy: str) -> None:
     both = ",".join((shop.table("customers"), shop.table("orders")))

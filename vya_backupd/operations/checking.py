@@ -18,9 +18,11 @@ NOT_TABLES = frozenset({"sequences", "large objects"})
 
 
 async def check_restored(
-    site: Site, target: Target, database: str, manifest: Manifest | None, sessions: int = 1
+    site: Site, target: Target, database: str, manifest: Manifest | None, sessions: int = 1, *, rows: bool = True
 ) -> dict[str, Any]:
     """Every table of the manifest must be there and, where rows were counted, have as many. ``sessions`` count.
+
+    Not ``rows``: none were restored, so none are counted.
 
     Returns what was compared: ``tables_checked`` and ``rows_checked``. A foreign file has nothing to compare with.
 
@@ -32,12 +34,12 @@ async def check_restored(
         return {"tables_checked": 0, "rows_checked": 0, "tables_count": len(facts.tables)}
     expected = _rows_by_table(manifest)
     if target.instance.kind is EngineKind.POSTGRESQL:
-        expected = {name: rows for name, rows in expected.items() if name not in NOT_TABLES}
+        expected = {name: count for name, count in expected.items() if name not in NOT_TABLES}
     lost = sorted(set(expected) - set(facts.tables))
     if lost or len(facts.tables) < manifest.schema_info.tables_count:
         named = ", ".join(lost[:5]) or f"{manifest.schema_info.tables_count} expected, {len(facts.tables)} found"
         raise _mismatch(f"tables are missing after the restore: {named}", target, database)
-    counted = {name: rows for name, rows in expected.items() if rows is not None}
+    counted = {name: count for name, count in expected.items() if rows and count is not None}
     if counted:
         await _compare_rows(site, target, database, counted, sessions)
     return {"tables_checked": len(expected), "rows_checked": sum(counted.values()), "tables_count": len(facts.tables)}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from vya_backupd.engines.mysql_events import EventSilencer
+from vya_backupd.model.backup import Section
 from vya_backupd.operations.fitting import Fit
 from vya_backupd.operations.site import Site
 from vya_backupd.operations.sources import Source
@@ -25,7 +26,7 @@ class Feeding:
     ``database`` is its name for now; ``tell(phase, raw_bytes)`` reports progress and may be called from any thread.
     ``silencer`` is given every text of the dump's end, in order, where events must not run. ``sessions``: as many as
     somebody asked for; None leaves it to us. ``skip_binlog``: nothing of it shall reach the binary log (MySQL, MariaDB).
-    ``fit``: how the text is changed on its way, after the silencer.
+    ``fit``: how the text is changed on its way, after the silencer. ``sections``: these of the file alone; None: all.
     """
 
     site: Site
@@ -37,6 +38,7 @@ class Feeding:
     sessions: int | None = None
     skip_binlog: bool = False
     fit: Fit = field(default_factory=Fit)
+    sections: frozenset[Section] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,9 @@ def feeder_for(feeding: Feeding) -> Feeder:
 
 
 def _feeder_for(feeding: Feeding) -> Feeder:
-    """The same, unwatched. What others have written has one session."""
+    """The same, unwatched. What others have written has one session, and so has a database without its rows."""
     manifest = feeding.source.manifest
-    if manifest is None:
+    if manifest is None or feeding.sections is not None:
         return SerialFeeder()
     wanted = feeding.sessions or feeding.site.config.restore.sessions
     plan = plan_lanes(manifest.raw_size_bytes, len(os.sched_getaffinity(0)), wanted)

@@ -31,6 +31,7 @@ class SerialFeeder:
         command = target.engine.client_command(target.instance, feeding.database, target.tools, target.server)
         terms = RestoreTerms(
             before=mysql_sessions.NO_LOG if feeding.skip_binlog else b"",
+            sections=feeding.sections,
             watch=lambda raw, _: feeding.tell("restoring", raw),
             rewrite=feeding.silencer,
             fit_foreign=None if target.instance.kind is EngineKind.POSTGRESQL else ForeignText(feeding.silencer),

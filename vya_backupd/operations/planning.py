@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vya_backupd.engines.postgresql import PostgreSQL
-from vya_backupd.errors import TargetError
+from vya_backupd.errors import TargetError, UsageError
 from vya_backupd.model.backup import BackupType
 from vya_backupd.model.instance import Instance
 from vya_backupd.operations.fitting import refuse_strange
@@ -33,6 +33,7 @@ async def plan_one(
     refuse_unsuitable(source, target, is_globals=is_globals)
     doubts: tuple[str, ...] = ()
     if source.facts is None:
+        _refuse_parts(request, source)
         doubts = await ForeignPreflight(site, source, target, request).plan()
     elif not is_globals:
         doubts = await refuse_lacking(site, source, target, request)
@@ -46,7 +47,7 @@ async def plan_one(
         source,
         target,
         overwrite=taken,
-        actions=_actions(source, target, taken=taken, is_globals=is_globals),
+        actions=_actions(source, target, taken=taken, is_globals=is_globals, rows=not request.schema_only),
         warnings=(*_warnings(source, target), *doubts, *(_UNLOGGED if request.skip_binlog else ())),
     )
 
@@ -67,7 +68,15 @@ async def _refuse_irreplaceable(site: Site, target: Target) -> None:
         )
 
 
-def _actions(source: Source, target: Target, *, taken: bool, is_globals: bool) -> tuple[str, ...]:
+def _refuse_parts(request: RestoreRequest, source: Source) -> None:
+    if request.schema_only:
+        raise UsageError(
+            f"{source.path.name} was not written by VYA BackupDB: nothing says which of its lines are rows",
+            hint="Restore it wholly, and empty the tables.",
+        )
+
+
+def _actions(source: Source, target: Target, *, taken: bool, is_globals: bool, rows: bool) -> tuple[str, ...]:
     verify = f"read {source.path} wholly and verify it"
     name = repr(target.database)
     if is_globals:
@@ -82,6 +91,8 @@ def _actions(source: Source, target: Target, *, taken: bool, is_globals: bool) -
     before = f"replace the empty database {name}" if target.exists and source.facts else f"create database {name}"
     if target.exists and source.facts is None:
         before = f"use the empty database {name}"
+    if not rows:
+        return f"read all but the rows of {source.path} and verify that", before, "restore into it, without rows"
     return verify, before, "restore into it and check it"
 
 

@@ -89,7 +89,7 @@ class RestoreRequest(_Request):
     """What to restore (``backup_id``, ``file``, or the newest of ``instance`` and ``database``) and where to.
 
     ``datetime``: ISO 8601 with an offset, or without one in the scheduling time zone. ``tables``: these alone, whole or
-    in part; ``target_table`` is another name for the one. ``definer``: keep, strip, or replace by ``definer_user``
+    in part; without them ``schema_only`` is the whole database but for its rows. ``target_table`` is another name for the one. ``definer``: keep, strip, or replace by ``definer_user``
     (``USER@HOST``); ``no_owner`` and what follows it leave statements of PostgreSQL out.
     """
 
@@ -169,6 +169,9 @@ def _check_tables(request: RestoreRequest) -> None:
     }
     given = [name for name, is_given in parts.items() if is_given]
     if not request.tables:
+        if given == ["--schema-only"]:
+            _check_without_rows(request)
+            return
         if given:
             needs = "needs" if len(given) == 1 else "need"
             raise UsageError(f"{' and '.join(given)} {needs} a table", hint="Name it with --table.")
@@ -189,6 +192,13 @@ def _check_tables(request: RestoreRequest) -> None:
     if request.target_table is not None and len(request.tables) > 1:
         hint = "Restore them one after the other, or all of them beside with --target-database."
         raise UsageError("--target-table is the name of one table, several are to be restored", hint=hint)
+
+
+def _check_without_rows(request: RestoreRequest) -> None:
+    """A whole database without rows: it never takes the place of one that has some."""
+    if request.overwrite:
+        hint = "Restore beside it with --target-database NAME."
+        raise UsageError("--schema-only and --overwrite exclude each other: every row would be lost", hint=hint)
 
 
 def _check_definer(request: RestoreRequest) -> None:

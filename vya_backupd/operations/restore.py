@@ -29,7 +29,7 @@ from vya_backupd.operations.sources import (
     sources_of,
 )
 from vya_backupd.operations.targets import RestorePlan
-from vya_backupd.operations.verify import verify_source
+from vya_backupd.operations.verify import verify_source, verify_without_rows
 from vya_backupd.operations.work import Work
 from vya_backupd.unbroken import heed
 
@@ -197,6 +197,8 @@ class _Run:
                     await self._restorer.verify()
                 elif self._plan.source.facts is None:
                     await self._verify_foreign()
+                elif self._request.schema_only and not self.is_globals:
+                    await verify_without_rows(self._site, self._work, self._plan.source, where)
                 else:
                     await verify_source(self._site, self._work, self._plan.source, where)
                 faults.point("restore.verified")

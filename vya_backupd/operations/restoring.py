@@ -17,6 +17,7 @@ from vya_backupd.engines import mysql_sql
 from vya_backupd.engines.mysql_events import EventSilencer
 from vya_backupd.engines.postgresql import PostgreSQL
 from vya_backupd.errors import VyaError
+from vya_backupd.model.backup import Section
 from vya_backupd.model.instance import EngineKind
 from vya_backupd.model.operation import Progress
 from vya_backupd.operations.analyzing import analyze
@@ -122,7 +123,10 @@ class Restorer:
             if created and self._is_marked(database):
                 await self._execute([mysql_sql.unmark(database, self._notebook.now.marker)])
             self._tell("checking", fed.raw_size)
-            checked = await check_restored(self._site, self._target, database, self._plan.source.manifest, fed.sessions)
+            with_rows = not self._request.schema_only
+            checked = await check_restored(
+                self._site, self._target, database, self._plan.source.manifest, fed.sessions, rows=with_rows
+            )
             faults.point("restore.finished")
             if created and self._is_marked(database):
                 self._notebook.gone(database)
@@ -174,7 +178,10 @@ class Restorer:
         self._tell("restoring", 0)
         source, sessions = self._plan.source, self._request.sessions
         binlog = self._request.skip_binlog
-        feeding = Feeding(self._site, self._target, database, source, self._tell, silencer, sessions, binlog, self._fit)
+        sections = frozenset(Section) - {Section.DATA} if self._request.schema_only else None
+        feeding = Feeding(
+            self._site, self._target, database, source, self._tell, silencer, sessions, binlog, self._fit, sections
+        )
         fed = await feeder_for(feeding).feed(feeding)
         self._silenced = silencer.names if silencer else []
         return fed

@@ -72,7 +72,9 @@ class TableOptions:
             help="This table alone, as NAME or SCHEMA.NAME; several with commas, or repeat the option.",
         ),
     ] = None
-    schema_only: Annotated[bool, typer.Option("--schema-only", help="With --table: without its rows.")] = False
+    schema_only: Annotated[
+        bool, typer.Option("--schema-only", help="Without rows: of --table, or (restore) of the whole database.")
+    ] = False
     data_only: Annotated[bool, typer.Option("--data-only", help="With --table: the rows alone.")] = False
     no_indexes: Annotated[
         bool,
