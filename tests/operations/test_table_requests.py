@@ -16,7 +16,9 @@ BASE: dict[str, Any] = {"instance": "one", "database": "shop", "latest": True}
     "terms",
     [
         {"target_table": "b"},
-        {"schema_only": True},
+        {"schema_only": True, "overwrite": True},
+        {"schema_only": True, "no_indexes": True},
+        {"data_only": True},
         {"append": True},
         {"tables": ["a", "b"], "target_table": "c"},
         {"tables": ["a"], "schema_only": True, "data_only": True},
@@ -43,3 +45,7 @@ def test_what_contradicts_itself_is_refused(terms: dict[str, Any]) -> None:
 )
 def test_what_goes_together(terms: dict[str, Any]) -> None:
     assert RestoreRequest.parse(BASE | terms).tables
+
+
+def test_definitions_can_be_those_of_a_whole_database() -> None:
+    assert RestoreRequest.parse(BASE | {"schema_only": True}).tables is None
