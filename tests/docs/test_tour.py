@@ -22,6 +22,8 @@ _VARYING = (
     (re.compile(r"\d{8}T?-?\d{6}-[0-9a-f]{6,8}|\b[0-9a-f]{32}\b"), "ID"),
     (re.compile(r"\d[\d.]* ([KMGTPE]i)?B\b"), "SIZE"),
     (re.compile(r"(\d+ min )?\d[\d.]* s\b"), "TIME"),
+    # A start that is twenty hours away has a date: right after midnight the next one is.
+    (re.compile(r"(\b\d\d-\d\d )?\b\d\d:\d\d\b"), "HOUR"),
     (re.compile(r"\d+(\.\d+)?"), "N"),
     (re.compile(r"public\.\w+"), "TABLE"),
     (re.compile(r"section \w+"), "SECTION"),
@@ -42,6 +44,7 @@ def test_masking_hides_no_words() -> None:
     shown = "20261123T055229-b7746745  local-pg  shop  1.66 MiB  held\nlocal-pg/shop: dumping, 4 B\nexit code 5\n"
     assert masked(shown) == ["ID local pg shop SIZE held", "exit code N"]
     assert masked("running for 6.6 s\n") == masked("running for 1 min 07 s\n") == ["running for TIME"]
+    assert masked("Next  local-pg at 00:00\n") == masked("Next  local-pg at 11-25 00:00\n") == ["Next local pg at HOUR"]
     assert masked("70.5 GiB of 252 GiB free\n") == masked("1.7 TiB of 3.5 TiB free\n") == ["SIZE of SIZE free"]
 
 
