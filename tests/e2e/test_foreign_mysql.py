@@ -66,6 +66,30 @@ def test_a_script_s_dump_is_restored(pair: Pair, tmp_path: Path, packed: bool) -
     assert_same(pair.one, SHOP, pair.two, name, events_off=True)
 
 
+def test_a_dump_for_replicas_that_came_through_windows_is_restored(pair: Pair, tmp_path: Path) -> None:
+    """What mysqldump writes with --source-data, --dump-replica and GTIDs is left out, and said; line ends are restored."""
+    lines = {
+        "mariadb": [
+            "SET GLOBAL gtid_slave_pos='0-99-7';",
+            "STOP ALL SLAVES;",
+            "CHANGE MASTER '' TO MASTER_HOST='nowhere.invalid', MASTER_LOG_FILE='b.1', MASTER_LOG_POS=4;",
+        ],
+        "mysql": [
+            "SET @@GLOBAL.GTID_PURGED=/*!80000 '+'*/ '3e11fa47-71ca-11e1-9e33-c80aa9429562:1-23';",
+            "CHANGE REPLICATION SOURCE TO SOURCE_HOST='nowhere.invalid', SOURCE_LOG_FILE='b.1', SOURCE_LOG_POS=4;",
+        ],
+    }
+    text, file = dumped(pair.one, SHOP), tmp_path / "windows.sql.gz"
+    text = text.replace(b"\n--\n", b"\n" + "\n".join(lines[pair.one.kind]).encode() + b"\n--\n", 1)
+    file.write_bytes(gzip.compress(b"\xef\xbb\xbf" + text.replace(b"\n", b"\r\n")))
+    ran = restore(pair, file, "--target-database", "windows")
+    assert ran.code == 0, ran.err
+    assert "what the dump has for replicas is left out (SET GLOBAL GTID" in ran.err + ran.out
+    assert_same(pair.one, SHOP, pair.two, "windows", events_off=True)
+    status = "SHOW ALL SLAVES STATUS" if pair.one.kind == "mariadb" else "SHOW REPLICA STATUS"
+    assert pair.two.sql(status) == []
+
+
 def test_a_dump_that_was_cut_off_is_refused(pair: Pair, tmp_path: Path) -> None:
     text = dumped(pair.one, SHOP)
     plain, packed = tmp_path / "cut.sql", tmp_path / "cut.sql.gz"
@@ -88,7 +112,7 @@ def test_what_a_failing_dump_leaves_in_a_database_of_others_is_told(pair: Pair, 
         dumped(pair.one, SHOP).replace(b"\n-- Dump completed on", b"\nDO nothing();\n-- Dump completed on")
     )
     ran = restore(pair, file, "--target-database", "half")
-    assert ran.code == 1, ran.out
+    assert ran.code == 1, ran.err + ran.out
     assert "stands in 'half': empty it first" in error_of(ran)["hint"]
     assert pair.two.sql("SHOW TABLES", "half") != []
     pair.two.drop_database("half")
@@ -100,11 +124,18 @@ def test_a_dump_that_chooses_its_own_database_is_refused(pair: Pair, tmp_path: P
     file.write_bytes(dumped(pair.one, "--databases", SHOP))
     ran = restore(pair, file, "--target-database", "elsewhere")
     error = error_of(ran)
-    assert ran.code in (2, 5), ran.out
+    assert ran.code in (2, 5), ran.err + ran.out
     assert "CREATE DATABASE" in error["message"]
     assert "--databases" in error["hint"]
     file.write_bytes(b"use mysql;\n" + dumped(pair.one, SHOP))
     assert "(use mysql;)" in error_of(restore(pair, file, "--target-database", "elsewhere"))["message"]
+    before = pair.two.sql("SELECT @@global.max_connections")
+    file.write_bytes(dumped(pair.one, SHOP).replace(b"\n--\n", b"\nSET GLOBAL max_connections = 77;\n--\n", 1))
+    assert (
+        "changes more than its database (SET GLOBAL"
+        in error_of(restore(pair, file, "--target-database", "elsewhere"))["message"]
+    )
+    assert pair.two.sql("SELECT @@global.max_connections") == before
     names = pair.two.sql("SHOW DATABASES")
     assert (SHOP,) not in names
     assert ("elsewhere",) not in names

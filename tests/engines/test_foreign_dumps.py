@@ -56,6 +56,9 @@ DELIMITER ;
         (b"\xfd7zXZ\x00", "xz"),
         (b"PK\x03\x04", "zip"),
         ("CREATE".encode("utf-16"), "UTF-16"),
+        ("CREATE TABLE t (".encode("utf-16-le"), "UTF-16"),
+        ("CREATE TABLE t (".encode("utf-16-be"), "UTF-16"),
+        (b"\x1f\x8b\x08\0", "packed twice"),
         (b'<?xml version="1.0"?>\n<mysqldump', "XML"),
     ],
 )
@@ -105,7 +108,7 @@ def test_needs_of_postgresql_however_the_text_is_cut(cuts: list[int]) -> None:
     found = _surveyed(EngineKind.POSTGRESQL, [POSTGRESQL[a:b] for a, b in itertools.pairwise(edges)])
     assert found.needs.roles == {'Boss "1'}
     assert found.needs.extensions == {"citext"}
-    assert (found.elsewhere, found.drops) == ("", "")
+    assert (found.elsewhere, found.drops, found.beyond) == ("", "", "")
 
 
 @given(st.lists(st.integers(0, len(MYSQL)), max_size=5))
@@ -113,7 +116,7 @@ def test_definers_of_mysql_however_the_text_is_cut(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(MYSQL)]
     found = _surveyed(EngineKind.MARIADB, [MYSQL[a:b] for a, b in itertools.pairwise(edges)])
     assert found.definers == {("ghost", "%"), ("a`b", "h")}
-    assert found.elsewhere == ""
+    assert (found.elsewhere, found.beyond) == ("", "")
 
 
 @pytest.mark.parametrize(
@@ -133,3 +136,28 @@ def test_definers_of_mysql_however_the_text_is_cut(cuts: list[int]) -> None:
 def test_what_would_happen_beside_the_database(kind: EngineKind, statement: str, elsewhere: bool, drops: bool) -> None:
     found = _surveyed(kind, [f"-- x\n{statement}".encode()])
     assert (bool(found.elsewhere), bool(found.drops)) == (elsewhere, drops)
+
+
+@pytest.mark.parametrize(
+    ("kind", "statement", "shown"),
+    [
+        (EngineKind.MYSQL, "SET GLOBAL read_only = 1;", "SET GLOBAL read_only"),
+        (EngineKind.MYSQL, "/*!80000 set @@persist.x = 'secret' */;", "/*!80000 set @@persist.x"),
+        (EngineKind.MYSQL, "SET @a = 1, @@global.read_only = 1;", "SET @a ="),
+        (EngineKind.MYSQL, "GRANT ALL ON *.* TO a@b IDENTIFIED BY 'secret';", "GRANT ALL ON"),
+        (EngineKind.MYSQL, "CREATE OR REPLACE USER a@b IDENTIFIED BY 'secret';", "CREATE OR REPLACE"),
+        (EngineKind.MYSQL, "RESET MASTER;", "RESET MASTER;"),
+        (EngineKind.MYSQL, "SET @a = @@GLOBAL.read_only;", ""),
+        (EngineKind.MYSQL, "CREATE TABLE `user` (`grant` int);", ""),
+        (EngineKind.MYSQL, "CHANGE MASTER TO MASTER_PASSWORD='secret';", ""),
+        (EngineKind.POSTGRESQL, "ALTER SYSTEM SET a = 1;", "ALTER SYSTEM SET"),
+        (EngineKind.POSTGRESQL, "CREATE USER a PASSWORD 'secret';", "CREATE USER a"),
+        (EngineKind.POSTGRESQL, "REVOKE a FROM b;", "REVOKE a FROM"),
+        (EngineKind.POSTGRESQL, "COPY t FROM PROGRAM 'x';", "COPY t FROM"),
+        (EngineKind.POSTGRESQL, "CREATE USER  MAPPING FOR a SERVER s;", ""),
+        (EngineKind.POSTGRESQL, "GRANT SELECT ON TABLE t TO a;", ""),
+        (EngineKind.POSTGRESQL, 'ALTER ROLE "a b" IN DATABASE d SET x = 1;', ""),
+    ],
+)
+def test_what_would_change_the_server(kind: EngineKind, statement: str, shown: str) -> None:
+    assert _surveyed(kind, [f"-- x\n{statement}\n".encode()]).beyond == shown

@@ -23,6 +23,11 @@ class Strange:
 _PLAIN_DUMP = "Dump anew as plain SQL (pg_dump without -F, mysqldump), as it is, gzip or zstd."
 _UNPACK = "Unpack it first; plain text, gzip and zstd are read as they are."
 _PG_RESTORE = "'pg_restore --file=NAME.sql FILE' makes plain SQL of it, which is restored with --file NAME.sql."
+_PACKED_TWICE = Strange("packed twice", "Unpack it once; plain text, gzip and zstd are read as they are.")
+_IN_UTF_16 = Strange(
+    "text in UTF-16, as PowerShell's > writes it",
+    "Dump anew with --result-file or --file; a copy in UTF-8 has lost what was no UTF-8 before.",
+)
 _BEGINNINGS: tuple[tuple[bytes, Strange], ...] = (
     (b"PGDMP", Strange("an archive of pg_dump in custom format", _PG_RESTORE)),
     (b"\xfd7zXZ\x00", Strange("packed with xz", _UNPACK)),
@@ -39,10 +44,14 @@ _BEGINNINGS: tuple[tuple[bytes, Strange], ...] = (
     (b"XBSTCK01", Strange("a stream of xtrabackup or mariabackup, the files of a server", _PLAIN_DUMP)),
     (b"SQLite format 3\x00", Strange("a database of SQLite", _PLAIN_DUMP)),
     (b"\xfebin", Strange("a binary log of MySQL or MariaDB", "'mysqlbinlog' makes SQL of it.")),
-    (b"\xff\xfe", Strange("text in UTF-16, as PowerShell's > writes it", "Dump anew with --result-file or --file.")),
-    (b"\xfe\xff", Strange("text in UTF-16", "Dump anew with --result-file or --file.")),
+    (b"\xff\xfe", _IN_UTF_16),
+    (b"\xfe\xff", _IN_UTF_16),
+    (b"\x1f\x8b", _PACKED_TWICE),
+    (b"\x28\xb5\x2f\xfd", _PACKED_TWICE),
     (b"<?xml", Strange("an XML dump", _PLAIN_DUMP)),
 )
+_UTF_16 = re.compile(rb"(?:\x00[\t\n\r -~]){16}|(?:[\t\n\r -~]\x00){16}")
+"""Without a byte order mark."""
 _TAR = slice(257, 262)
 _TAR_OF_PG_DUMP = b"toc.dat\0"
 _CLUSTER = re.compile(rb"^-- PostgreSQL database cluster dump$", re.MULTILINE)
@@ -66,6 +75,8 @@ def strange_file(head: bytes) -> Strange | None:
     for beginning, found in _BEGINNINGS:
         if head.startswith(beginning):
             return found
+    if _UTF_16.match(head):
+        return _IN_UTF_16
     if head[_TAR] == b"ustar":
         is_dump = head.startswith(_TAR_OF_PG_DUMP)
         return (

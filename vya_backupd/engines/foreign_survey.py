@@ -11,12 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from vya_backupd.engines.beyond import for_a_replica, of_whole_mysql, of_whole_postgresql
 from vya_backupd.engines.mysql_definer_text import DefinerText
 from vya_backupd.engines.mysql_globals import quoted_account
 from vya_backupd.engines.postgresql_statement_text import Needs, StatementText
 from vya_backupd.model.instance import EngineKind
 
 _SHOWN = 120
+_WORDS = 3
+"""Words that are shown of a statement that may hold a password further on."""
 _DATABASE = re.compile(rb"(?:CREATE|DROP)\s+DATABASE\b", re.IGNORECASE)
 _DROPS = re.compile(rb"(?:DROP\s|ALTER\s[^;]*\sDROP\s)", re.IGNORECASE)
 _IF_EXISTS = re.compile(rb"\bIF\s+EXISTS\b", re.IGNORECASE)
@@ -32,13 +35,16 @@ class Found:
     """What was found: needs of PostgreSQL, definers (user, host) of MySQL and MariaDB.
 
     ``elsewhere`` is the first statement that makes, drops or chooses a database; ``drops`` the first that drops what an
-    empty database does not have.
+    empty database does not have; ``beyond`` the first that changes the server, of which the database is only a part.
+    ``left_out``: what is for replicas, and left out.
     """
 
     needs: Needs = field(default_factory=Needs)
     definers: set[tuple[str, str]] = field(default_factory=set)
     elsewhere: str = ""
     drops: str = ""
+    beyond: str = ""
+    left_out: dict[str, None] = field(default_factory=dict)
 
 
 class Survey(Protocol):
@@ -76,6 +82,8 @@ class PostgresqlSurvey:
         self.found.needs.take(statement)
         if _DATABASE.match(statement):
             self.found.elsewhere = self.found.elsewhere or _shown(statement)
+        elif of_whole_postgresql(statement):
+            self.found.beyond = self.found.beyond or _beginning(statement)
         elif _CREATES.match(statement):
             self._has_created = True
         elif not self._has_created and _DROPS.match(statement) and not _IF_EXISTS.search(statement):
@@ -103,14 +111,24 @@ class MysqlSurvey:
             self.found.definers.add((user, host))
         return quoted_account(user, host)
 
-    def _begin(self, statement: bytes) -> None:
-        if not self.found.elsewhere and _MYSQL_DATABASE.match(statement):
-            self.found.elsewhere = _shown(statement.partition(b"\n")[0])
+    def _begin(self, statement: bytes) -> bool:
+        line = statement.partition(b"\n")[0]
+        if _MYSQL_DATABASE.match(statement):
+            self.found.elsewhere = self.found.elsewhere or _shown(line)
+        elif words := for_a_replica(statement):
+            self.found.left_out[words] = None
+        elif of_whole_mysql(statement):
+            self.found.beyond = self.found.beyond or _beginning(line)
+        return False
 
 
 def survey_for(kind: EngineKind, unwanted: Callable[[bytes], bool]) -> PostgresqlSurvey | MysqlSurvey:
     """A new survey for the text of a dump that goes onto this kind of server."""
     return PostgresqlSurvey(unwanted) if kind is EngineKind.POSTGRESQL else MysqlSurvey()
+
+
+def _beginning(statement: bytes) -> str:
+    return " ".join(_shown(statement).split()[:_WORDS])
 
 
 def _shown(statement: bytes) -> str:

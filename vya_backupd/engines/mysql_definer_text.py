@@ -33,7 +33,8 @@ _ROWS = re.compile(
 _ROWS_BEGIN = re.compile(rb"(?:INSERT|REPLACE)\s")
 _DELIMITER = re.compile(rb"DELIMITER[ \t]+(?P<delimiter>\S+)[^\n]*\n", re.IGNORECASE)
 _DELIMITER_BEGINS = re.compile(rb"DELIMITER[ \t]", re.IGNORECASE)
-_BLANKS = re.compile(rb"[\x00-\x20]+")
+_BLANKS = re.compile(rb"(?:[\x00-\x20]|/\*M!999999\\-[^*]*\*/)+")
+"""Before a statement. The other is MariaDB's sandbox line, which is no part of the statement behind it."""
 _MYSQL = re.compile(rb"-- MySQL dump [^\n]*Distrib (\d+)\.")
 _DOLLAR_QUOTES_SINCE = 9
 _LOOKAHEAD = 4096
@@ -46,15 +47,16 @@ Change = Callable[[str, str], str]
 
 
 class DefinerText:
-    """Changes the definers of one dump, piece by piece, in its order.
+    """Changes the definers of one dump, piece by piece, in its order; without a ``change`` they stay as they are.
 
-    Of a file with sections only ``post`` is looked at: there are no definers elsewhere. ``begins`` is given the first
-    bytes of each statement that is not one of rows, perhaps more than once.
+    Of a file with sections only ``post`` is looked at: there are no definers elsewhere. ``unwanted`` is given the first
+    bytes of each statement that is not one of rows, perhaps more than once, and says whether it is left out.
     """
 
-    def __init__(self, change: Change, begins: Callable[[bytes], None] | None = None) -> None:
+    def __init__(self, change: Change | None, unwanted: Callable[[bytes], bool] | None = None) -> None:
         self._change = change
-        self._begins = begins
+        self._unwanted = unwanted
+        self._leaving = False
         self._lexer = MysqlLexer()
         self._buffer = b""
         self._fresh = self._line_start = self._first = True
@@ -80,8 +82,11 @@ class DefinerText:
             head = self._head(buffer, at, final=final)
             end = head.end() if head is not None else self._step(buffer, at, final=final)
             if head is not None:
-                parts += [buffer[done : head.start("clause")], self._changed(head)]
+                parts += [buffer[done : head.start("clause")], _changed(head, self._change)]
                 done, self._fresh = end, False
+            elif self._leaving:
+                parts.append(buffer[done:at])
+                done, self._leaving = end, not self._fresh
             if end == at:
                 break
             at = end
@@ -90,17 +95,15 @@ class DefinerText:
         return b"".join([*parts, buffer[done:at]])
 
     def _head(self, buffer: bytes, at: int, *, final: bool) -> re.Match[bytes] | None:
-        """The head of a statement that begins here and has a definer."""
-        if self._fresh and self._lexer.in_code and (final or len(buffer) - at >= _LOOKAHEAD):
+        """The head of a statement that begins here and has a definer that is to be changed."""
+        if (
+            self._change is not None
+            and self._fresh
+            and self._lexer.in_code
+            and (final or len(buffer) - at >= _LOOKAHEAD)
+        ):
             return _HEAD.match(buffer, at)
         return None
-
-    def _changed(self, head: re.Match[bytes]) -> bytes:
-        account = self._change(_plain(head["user"]), _plain(head["host"] or b""))
-        if not account:
-            return b""
-        space = b" " if head["clause"].endswith(b" ") else b""
-        return b"DEFINER=" + account.encode("utf-8", "surrogateescape") + space
 
     def _step(self, buffer: bytes, at: int, *, final: bool) -> int:
         """Where what stands here ends; ``at`` when more text is needed to tell."""
@@ -129,8 +132,8 @@ class DefinerText:
                 return found.end()
         if not self._fresh:
             return None
-        if self._begins is not None and not _ROWS_BEGIN.match(buffer, at):
-            self._begins(buffer[at : at + _LOOKAHEAD])
+        if self._unwanted is not None and not _ROWS_BEGIN.match(buffer, at):
+            self._leaving = self._unwanted(buffer[at : at + _LOOKAHEAD])
         if (mode := _SQL_MODE.match(buffer, at)) is not None:
             self._lexer.backslashes = b"NO_BACKSLASH_ESCAPES" not in mode["mode"].upper()
             self._lexer.ansi_quotes = b"ANSI_QUOTES" in mode["mode"].upper()
@@ -178,6 +181,14 @@ def definers_in(text: bytes) -> set[tuple[str, str]]:
     collector.feed(text)
     collector.finish()
     return found
+
+
+def _changed(head: re.Match[bytes], change: Change | None) -> bytes:
+    account = change(_plain(head["user"]), _plain(head["host"] or b"")) if change is not None else ""
+    if not account:
+        return b""
+    space = b" " if head["clause"].endswith(b" ") else b""
+    return b"DEFINER=" + account.encode("utf-8", "surrogateescape") + space
 
 
 def _plain(name: bytes) -> str:

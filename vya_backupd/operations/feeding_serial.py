@@ -29,12 +29,14 @@ class SerialFeeder:
         """Run the client and give it the dump. Its own last words explain a failure better than a broken pipe."""
         site, target = feeding.site, feeding.target
         command = target.engine.client_command(target.instance, feeding.database, target.tools, target.server)
+        is_postgresql = target.instance.kind is EngineKind.POSTGRESQL
+        foreign = None if is_postgresql else ForeignText(feeding.silencer)
         terms = RestoreTerms(
             before=mysql_sessions.NO_LOG if feeding.skip_binlog else b"",
             sections=feeding.sections,
             watch=lambda raw, _: feeding.tell("restoring", raw),
             rewrite=feeding.silencer,
-            fit_foreign=None if target.instance.kind is EngineKind.POSTGRESQL else ForeignText(feeding.silencer),
+            fit_foreign=foreign,
             fittings=(*_unrestricting(target), *feeding.fit.chain()),
             throttle=site.limits.throttle(target.instance.id, Flow.RESTORE),
         )
@@ -48,4 +50,4 @@ class SerialFeeder:
             finally:
                 os.close(fd)
             await raise_if_failed(process, target)
-        return Fed(result.raw_size)
+        return Fed(result.raw_size, notes=foreign.notes if foreign else ())

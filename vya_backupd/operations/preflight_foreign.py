@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from vya_backupd.engines.beyond import left_out
 from vya_backupd.engines.foreign_kinds import Origin, origin_of, whole_server
 from vya_backupd.engines.foreign_survey import Found, Survey, survey_for
 from vya_backupd.errors import IntegrityError, TargetError, UsageError
@@ -66,12 +67,17 @@ class ForeignPreflight:
 
         Raises:
             TargetError: ``target_lacks``, ``target_unsuitable``.
-            UsageError: it would make, drop or choose a database, or drop what is not there.
+            UsageError: it would make, drop or choose a database, change the server, or drop what is not there.
         """
         if found.elsewhere:
             raise UsageError(
                 f"the dump chooses its database by itself ({found.elsewhere}): it would not be restored into the target",
                 hint=_ANEW,
+            )
+        if found.beyond:
+            raise UsageError(
+                f"the dump changes more than its database ({found.beyond}): a restore leaves the server as it is",
+                hint="Take that out of a copy of the file, and run it by hand where it is wanted.",
             )
         if found.drops:
             raise UsageError(
@@ -80,7 +86,8 @@ class ForeignPreflight:
             )
         if self.target.instance.kind is EngineKind.POSTGRESQL:
             return await refuse_missing(self.site, None, self.target, found.needs, self.request)
-        return await check_definers(self.site, None, self.target, sorted(found.definers), self.request)
+        doubts = await check_definers(self.site, None, self.target, sorted(found.definers), self.request)
+        return (*doubts, *left_out(found.left_out))
 
     def definers(self, found: Found) -> list[Account]:
         """The accounts that the restored text names."""

@@ -1,9 +1,14 @@
-"""Dumps that we did not write: plain SQL, gzip or zstd, of one or many members, as a stream of bounded pieces."""
+"""Dumps that we did not write: plain SQL, gzip or zstd, of one or many members, as a stream of bounded pieces.
+
+A text that came through Windows is given as its tool wrote it: without a byte order mark, and with plain line ends where
+all of its beginning ends lines in CR LF. The tools escape both in rows, so what is changed is what Windows had changed.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 
 import zstandard
 from isal import igzip_lib
@@ -13,6 +18,9 @@ from vya_backupd.pipeline.files import FileSource
 
 _READ = 1 << 20
 _PIECE = 2 << 20
+_BOM = b"\xef\xbb\xbf"
+_BEGINNING = 64 * 1024
+"""Bytes of text that show how its lines end."""
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _SKIPPABLE = b"\x2a\x4d\x18"
@@ -29,6 +37,43 @@ def foreign_text(source: FileSource) -> Iterator[tuple[bytes, int]]:
     Raises:
         IntegrityError: the compressed stream is damaged, or ends early.
     """
+    pieces = _unpacked(source)
+    first, offset, failure = _beginning(pieces)
+    rest = itertools.chain([(first.removeprefix(_BOM), offset)] if first else (), pieces)
+    yield from _plain_ends(rest) if _ends_in_crlf(first[:_BEGINNING]) else rest
+    if failure is not None:
+        raise failure
+
+
+def _beginning(pieces: Iterator[tuple[bytes, int]]) -> tuple[bytes, int, IntegrityError | None]:
+    """The first text, long enough to tell by, the place behind it, and what kept it from being longer."""
+    first, at = b"", 0
+    try:
+        for text, offset in pieces:
+            first, at = first + text, offset
+            if len(first) >= _BEGINNING:
+                break
+    except IntegrityError as failure:
+        return first, at, failure
+    return first, at, None
+
+
+def _ends_in_crlf(beginning: bytes) -> bool:
+    lines = beginning.count(b"\n")
+    return lines > 0 and lines == beginning.count(b"\r\n")
+
+
+def _plain_ends(pieces: Iterable[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:
+    held, offset = b"", 0
+    for text, offset in pieces:
+        whole = held + text
+        held = b"\r" if whole.endswith(b"\r") else b""
+        yield whole[: len(whole) - len(held)].replace(b"\r\n", b"\n"), offset
+    if held:
+        yield held, offset
+
+
+def _unpacked(source: FileSource) -> Iterator[tuple[bytes, int]]:
     first = source.read_at(0, 4)
     if first.startswith(_GZIP):
         yield from _members(source, _gzip_text, padding=b"\0")
@@ -71,6 +116,11 @@ class _Input:
         self._at += len(taken)
         return taken
 
+    @property
+    def place(self) -> int:
+        """Where in the file the next byte stands."""
+        return self.offset - len(self._data) + self._at
+
     def put_back(self, size: int) -> None:
         """Return so many bytes from the end of what was taken last."""
         self._at -= size
@@ -80,9 +130,11 @@ def _members(
     source: FileSource, text_of: Callable[[_Input], Iterator[bytes]], padding: bytes = b""
 ) -> Iterator[tuple[bytes, int]]:
     """Members follow each other; zero bytes behind the last are padding to gzip, as gzip itself sees it."""
-    stream = _Input(source)
+    stream, magic = _Input(source), source.read_at(0, 1)
     while data := stream.take():
         stream.put_back(len(data))
+        if padding and not data.startswith(magic):
+            raise IntegrityError(f"the gzip stream ends before byte {stream.place}, and something else follows it")
         for text in text_of(stream):
             yield text, stream.offset
         while padding and (data := stream.take()):
