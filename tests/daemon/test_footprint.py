@@ -5,7 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 
-_LATE = ("alembic", "asyncmy", "psycopg", "rich.console", "sqlalchemy.orm", "sqlalchemy.dialects.mysql")
+_LATE = (
+    "alembic",
+    "asyncmy",
+    "psycopg",
+    "rich.console",
+    "sqlalchemy.orm",
+    "sqlalchemy.dialects.mysql",
+    "sqlalchemy.dialects.postgresql",
+)
 """Libraries of megabytes: wanted by migrations, by the first server of a kind, or by nobody."""
 
 _INEXACT = 1024

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,11 +12,11 @@ import pytest
 from tests.dumpfile import samples
 from tests.pipeline.lines import LineScanner
 from vya_backupd.pipeline.dump import DumpResult, DumpTerms, Stream, dump
-from vya_backupd.pipeline.pool import new_pool
+from vya_backupd.pipeline.pool import CodecPool, new_pool
 
 
 @pytest.fixture(scope="session")
-def pool() -> Iterator[ThreadPoolExecutor]:
+def pool() -> Iterator[CodecPool]:
     with new_pool(2) as made:
         yield made
 
@@ -50,7 +49,7 @@ class Fed:
 TERMS = DumpTerms(header=samples.facts, now=lambda: samples.MOMENT)
 
 
-async def dump_text(text: bytes, path: Path, pool: ThreadPoolExecutor, terms: DumpTerms = TERMS) -> DumpResult:
+async def dump_text(text: bytes, path: Path, pool: CodecPool, terms: DumpTerms = TERMS) -> DumpResult:
     """Dump this text into a file."""
     fed = Fed([text])
     sink = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

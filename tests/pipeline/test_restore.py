@@ -7,7 +7,6 @@ import gzip
 import os
 import struct
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,12 +17,11 @@ from tests.pipeline.conftest import dump_text, sample_text
 from vya_backupd.errors import IntegrityError, NotFoundError
 from vya_backupd.model.backup import Section
 from vya_backupd.pipeline.pipes import ClientGoneError
+from vya_backupd.pipeline.pool import CodecPool
 from vya_backupd.pipeline.restore import TAIL, RestoreResult, RestoreTerms, restore
 
 
-async def through_cat(
-    path: Path, pool: ThreadPoolExecutor, terms: RestoreTerms | None = None
-) -> tuple[bytes, RestoreResult]:
+async def through_cat(path: Path, pool: CodecPool, terms: RestoreTerms | None = None) -> tuple[bytes, RestoreResult]:
     """Restore into ``cat``; what it received, and the result."""
     out = path.with_suffix(".out")
     with out.open("wb") as sink, subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=sink) as client:
@@ -35,7 +33,7 @@ async def through_cat(
     return out.read_bytes(), result
 
 
-async def test_labelled_file(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+async def test_labelled_file(tmp_path: Path, pool: CodecPool) -> None:
     text, seen = sample_text(), list[tuple[int, int]]()
     made = await dump_text(text, tmp_path / "a", pool)
     terms = RestoreTerms(b"BEFORE;\n", b"AFTER;\n", watch=lambda raw, size: seen.append((raw, size)))
@@ -45,7 +43,7 @@ async def test_labelled_file(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
     assert seen[-1] == (len(text), made.size)
 
 
-async def test_chosen_sections(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+async def test_chosen_sections(tmp_path: Path, pool: CodecPool) -> None:
     path = tmp_path / "a"
     path.write_bytes(samples.build()[0])
     received, _ = await through_cat(path, pool, RestoreTerms(sections=frozenset({Section.HEADER, Section.POST})))
@@ -53,7 +51,7 @@ async def test_chosen_sections(tmp_path: Path, pool: ThreadPoolExecutor) -> None
 
 
 @pytest.mark.parametrize("form", ["plain", "gzip", "members", "padded", "zstd", "frames", "unsized"])
-async def test_foreign_files(tmp_path: Path, pool: ThreadPoolExecutor, form: str) -> None:
+async def test_foreign_files(tmp_path: Path, pool: CodecPool, form: str) -> None:
     text = sample_text()
     half = len(text) // 2
     members = gzip.compress(text[:half]) + gzip.compress(b"") + gzip.compress(text[half:])
@@ -76,7 +74,7 @@ async def test_foreign_files(tmp_path: Path, pool: ThreadPoolExecutor, form: str
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "garbage"])
 @pytest.mark.parametrize("packed", ["gzip", "zstd"])
-async def test_damaged_foreign_files(tmp_path: Path, pool: ThreadPoolExecutor, damage: str, packed: str) -> None:
+async def test_damaged_foreign_files(tmp_path: Path, pool: CodecPool, damage: str, packed: str) -> None:
     data = bytearray(subprocess.run([packed, "-c"], input=sample_text(), capture_output=True, check=True).stdout)
     if damage == "cut":
         del data[-5:]
@@ -89,7 +87,7 @@ async def test_damaged_foreign_files(tmp_path: Path, pool: ThreadPoolExecutor, d
         await through_cat(tmp_path / "a", pool)
 
 
-async def test_damaged_labelled_file(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+async def test_damaged_labelled_file(tmp_path: Path, pool: CodecPool) -> None:
     await dump_text(sample_text(), tmp_path / "a", pool)
     data = bytearray((tmp_path / "a").read_bytes())
     data[len(data) // 2] ^= 16
@@ -98,7 +96,7 @@ async def test_damaged_labelled_file(tmp_path: Path, pool: ThreadPoolExecutor) -
         await through_cat(tmp_path / "a", pool)
 
 
-async def test_a_client_that_goes_away(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+async def test_a_client_that_goes_away(tmp_path: Path, pool: CodecPool) -> None:
     await dump_text(sample_text(), tmp_path / "a", pool)
     with subprocess.Popen(["head", "-c", "1"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as client:
         assert client.stdin
@@ -106,7 +104,7 @@ async def test_a_client_that_goes_away(tmp_path: Path, pool: ThreadPoolExecutor)
             await restore(tmp_path / "a", client.stdin.fileno(), pool)
 
 
-async def test_cancelling_while_the_client_reads_nothing(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+async def test_cancelling_while_the_client_reads_nothing(tmp_path: Path, pool: CodecPool) -> None:
     await dump_text(sample_text(), tmp_path / "a", pool)
     read, write = os.pipe()
     task = asyncio.create_task(restore(tmp_path / "a", write, pool))
@@ -118,7 +116,7 @@ async def test_cancelling_while_the_client_reads_nothing(tmp_path: Path, pool: T
     os.close(write)
 
 
-async def test_missing_file(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+async def test_missing_file(tmp_path: Path, pool: CodecPool) -> None:
     with pytest.raises(NotFoundError) as caught:
         await through_cat(tmp_path / "none", pool)
     assert caught.value.code == "file_not_found"

@@ -6,7 +6,6 @@ import gzip
 import random
 import re
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,10 +18,11 @@ from vya_backupd.errors import IntegrityError
 from vya_backupd.model.backup import Proof
 from vya_backupd.model.file_codec import FileCodec
 from vya_backupd.pipeline.dump import DumpTerms
+from vya_backupd.pipeline.pool import CodecPool
 from vya_backupd.pipeline.verify import VerifyTerms, verify
 
 
-async def failure(path: Path, pool: ThreadPoolExecutor, terms: VerifyTerms | None = None) -> IntegrityError:
+async def failure(path: Path, pool: CodecPool, terms: VerifyTerms | None = None) -> IntegrityError:
     with pytest.raises(IntegrityError) as caught:
         await verify(path, pool, terms)
     return caught.value
@@ -33,7 +33,7 @@ ZSTD_TERMS = replace(TERMS, header=lambda: samples.facts(codec=FileCodec.ZSTD), 
 
 @pytest.mark.parametrize("terms", [TERMS, ZSTD_TERMS], ids=["gzip", "zstd"])
 @pytest.mark.parametrize("algorithm", ["sha256", "md5"])
-async def test_good_file(tmp_path: Path, pool: ThreadPoolExecutor, algorithm: str, terms: DumpTerms) -> None:
+async def test_good_file(tmp_path: Path, pool: CodecPool, algorithm: str, terms: DumpTerms) -> None:
     text, seen = sample_text(), list[tuple[int, int]]()
     made = await dump_text(text, tmp_path / "a", pool, replace(terms, algorithm=algorithm))
     manifest = made.manifest("a")
@@ -46,14 +46,14 @@ async def test_good_file(tmp_path: Path, pool: ThreadPoolExecutor, algorithm: st
     assert (await verify(tmp_path / "a", pool)).manifest == manifest
 
 
-async def test_proof_and_name_are_no_contradiction(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+async def test_proof_and_name_are_no_contradiction(tmp_path: Path, pool: CodecPool) -> None:
     made = await dump_text(sample_text(10), tmp_path / "a", pool)
     manifest = replace(made.manifest("b"), proof=Proof.VERIFIED, verified_at=samples.MOMENT)
     await verify(tmp_path / "a", pool, VerifyTerms(manifest))
 
 
 @pytest.mark.parametrize("codec", FileCodec)
-async def test_every_byte_of_a_small_file(tmp_path: Path, pool: ThreadPoolExecutor, codec: FileCodec) -> None:
+async def test_every_byte_of_a_small_file(tmp_path: Path, pool: CodecPool, codec: FileCodec) -> None:
     data, _ = samples.build(known=samples.facts(codec=codec))
     path = tmp_path / "a"
     for at in range(len(data)):
@@ -64,7 +64,7 @@ async def test_every_byte_of_a_small_file(tmp_path: Path, pool: ThreadPoolExecut
 
 
 @pytest.mark.parametrize("terms", [TERMS, ZSTD_TERMS], ids=["gzip", "zstd"])
-async def test_random_bits_of_a_large_file(tmp_path: Path, pool: ThreadPoolExecutor, terms: DumpTerms) -> None:
+async def test_random_bits_of_a_large_file(tmp_path: Path, pool: CodecPool, terms: DumpTerms) -> None:
     manifest = (await dump_text(sample_text(), tmp_path / "a", pool, terms)).manifest("a")
     data = (tmp_path / "a").read_bytes()
     chance = random.Random(1)
@@ -80,7 +80,7 @@ async def test_random_bits_of_a_large_file(tmp_path: Path, pool: ThreadPoolExecu
             assert error.code == "checksum_mismatch"
 
 
-async def test_first_damage_is_named(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+async def test_first_damage_is_named(tmp_path: Path, pool: CodecPool) -> None:
     made = await dump_text(sample_text(), tmp_path / "a", pool)
     broken = bytearray((tmp_path / "a").read_bytes())
     extent = made.extents[1]
@@ -94,20 +94,20 @@ async def test_first_damage_is_named(tmp_path: Path, pool: ThreadPoolExecutor) -
     assert extent.offset <= int(place[1]) < extent.offset + extent.size
 
 
-async def test_another_backups_manifest(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+async def test_another_backups_manifest(tmp_path: Path, pool: CodecPool) -> None:
     await dump_text(sample_text(10), tmp_path / "a", pool)
     other = (await dump_text(sample_text(11), tmp_path / "b", pool)).manifest("b")
     assert (await failure(tmp_path / "a", pool, VerifyTerms(other))).code == "checksum_mismatch"
 
 
-async def test_a_manifest_that_contradicts_its_file(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+async def test_a_manifest_that_contradicts_its_file(tmp_path: Path, pool: CodecPool) -> None:
     manifest = (await dump_text(sample_text(10), tmp_path / "a", pool)).manifest("a")
     error = await failure(tmp_path / "a", pool, VerifyTerms(replace(manifest, members=99)))
     assert error.code == "damaged_manifest"
     assert "members" in error.message
 
 
-async def test_a_cut_file(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+async def test_a_cut_file(tmp_path: Path, pool: CodecPool) -> None:
     made = await dump_text(sample_text(), tmp_path / "a", pool)
     data = (tmp_path / "a").read_bytes()
     for size in (made.extents[2].offset, made.extents[2].offset + 100, len(data) - 1):
@@ -115,14 +115,14 @@ async def test_a_cut_file(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
         assert (await failure(tmp_path / "b", pool)).code == "incomplete_file"
 
 
-async def test_a_missing_end_marker(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+async def test_a_missing_end_marker(tmp_path: Path, pool: CodecPool) -> None:
     await dump_text(sample_text(10), tmp_path / "a", pool)
     error = await failure(tmp_path / "a", pool, VerifyTerms(check_tail=lambda _: "the end marker is missing"))
     assert (error.code, "the end marker is missing" in error.message) == ("incomplete_file", True)
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress], ids=["gzip", "zstd"])
-async def test_foreign_file(tmp_path: Path, pool: ThreadPoolExecutor, compress: Callable[[bytes], bytes]) -> None:
+async def test_foreign_file(tmp_path: Path, pool: CodecPool, compress: Callable[[bytes], bytes]) -> None:
     text = sample_text()
     (tmp_path / "a").write_bytes(compress(text))
     result = await verify(tmp_path / "a", pool)

@@ -134,7 +134,7 @@ events = sa.Table(
     sa.Column("actor", sa.String, nullable=False),
     sa.Column("data", sa.Text, nullable=False),
     sa.Index("events_of_operation", "operation_id", "id"),
-    sa.Index("events_by_name", "name", "id", sqlite_where=_SOUGHT, postgresql_where=_SOUGHT),
+    sa.Index("events_by_name", "name", "id", sqlite_where=_SOUGHT),  # naming PostgreSQL here would load its dialect
     sqlite_autoincrement=True,
 )
 """Everything that happened. Those that are looked for by name, years later, have an index of their own."""

@@ -30,14 +30,15 @@ _standing: dict[str, float] = {}
 
 
 def share_heaps() -> None:
-    """Let all threads share two heaps, which keep what the buffers of a dump need until ``settle``.
+    """Let all threads share one heap, which keeps what the buffers of a dump need until ``settle``.
 
-    The C library would give each thread a heap of its own, with free memory in every one; and it would ask the kernel
-    for many a buffer of some megabytes anew, whose pages cost as much as writing to them.
+    The C library would give each thread a heap of its own, with free memory in every one, of which little comes back
+    afterwards; and it would ask the kernel for many a buffer of some megabytes anew, whose pages cost as much as writing
+    to them. Threads ask for few but large pieces, so they hardly meet.
     """
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):
-        library.mallopt(_ARENA_MAX, 2)
+        library.mallopt(_ARENA_MAX, 1)
         library.mallopt(_MMAP_THRESHOLD, _LARGEST_BUFFER)
         library.mallopt(_TRIM_THRESHOLD, _KEPT)
 

@@ -6,7 +6,6 @@ import asyncio
 import difflib
 import functools
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -28,6 +27,7 @@ from vya_backupd.model.event import Event
 from vya_backupd.model.instance import Instance
 from vya_backupd.model.operation import OperationKind
 from vya_backupd.operations.limits import Limits
+from vya_backupd.pipeline.pool import CodecPool
 from vya_backupd.policy.blackout import Blackout, Calendar, calendar_of, longest_wait
 from vya_backupd.policy.limits import EVERY_INSTANCE, Flow
 from vya_backupd.policy.naming import Naming
@@ -160,7 +160,7 @@ class Site:
     spawner: Spawner
     tools: ToolFinder
     probe: Probe
-    pool: ThreadPoolExecutor
+    pool: CodecPool
     naming: Naming
     dumps: asyncio.Semaphore
     now: Callable[[], datetime]

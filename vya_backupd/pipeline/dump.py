@@ -23,7 +23,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from vya_backupd.dumpfile.chooser import new_chooser
 from vya_backupd.dumpfile.seal import Closing
@@ -34,6 +33,7 @@ from vya_backupd.pipeline.dump_terms import DumpResult, DumpTerms, Scanner, Stre
 from vya_backupd.pipeline.files import FileSink
 from vya_backupd.pipeline.ordered import OrderedFile, Turn
 from vya_backupd.pipeline.pipes import PipeReader
+from vya_backupd.pipeline.pool import CodecPool
 from vya_backupd.pipeline.shelf import Shelf
 from vya_backupd.pipeline.stop import Stop, run_in_thread
 
@@ -50,7 +50,7 @@ _LAST = frozenset({Section.POST, Section.FOOTER})
 """Sections of the main stream that come after the data of all streams."""
 
 
-async def dump(streams: Sequence[Stream], sink: int, pool: ThreadPoolExecutor, terms: DumpTerms) -> DumpResult:
+async def dump(streams: Sequence[Stream], sink: int, pool: CodecPool, terms: DumpTerms) -> DumpResult:
     """Carry a dump from its pipes into the open file ``sink``, to its seal. All descriptors stay the caller's to close.
 
     Cancelling waits for the threads and leaves an unusable partial file, as every failure does.
@@ -73,7 +73,7 @@ class _Dump:
         streams: Sequence[Stream],
         sink: FileSink,
         shelf: Shelf | None,
-        pool: ThreadPoolExecutor,
+        pool: CodecPool,
         stop: Stop,
         terms: DumpTerms,
     ) -> None:

@@ -1,6 +1,6 @@
 """The file under way: reading threads hand segments in, a pool compresses, one thread writes in the order of handing in.
 
-A bounded number of segments is in flight, so a slow disk or a busy pool holds the readers back. Whoever hands in has a
+A bounded number of segments is in flight (``pipeline.slots``), so a slow disk or a busy pool holds the readers back. Whoever hands in has a
 ``Turn``: a unit that spans several segments keeps it, so that nobody else's segment comes between its parts.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from vya_backupd.dumpfile.chooser import Chooser
@@ -18,6 +18,7 @@ from vya_backupd.dumpfile.segment import RawSegment
 from vya_backupd.dumpfile.writer import FileWriter
 from vya_backupd.model.backup import BackupFacts
 from vya_backupd.pipeline.files import FileSink
+from vya_backupd.pipeline.pool import CodecPool
 from vya_backupd.pipeline.stop import Stop
 
 _USUAL = 3 << 20
@@ -56,14 +57,14 @@ class OrderedFile:
     """One backup file while it is written. ``slots`` segments are in flight at most."""
 
     def __init__(
-        self, sink: FileSink, file: FileWriter, codec: Chooser, pool: ThreadPoolExecutor, stop: Stop, slots: int
+        self, sink: FileSink, file: FileWriter, codec: Chooser, pool: CodecPool, stop: Stop, slots: int
     ) -> None:
         self._sink = sink
         self._file = file
         self._codec = codec
         self._pool = pool
         self._stop = stop
-        self._slots = threading.Semaphore(slots)
+        self._slots = pool.slots.share(slots)
         self._order = threading.Lock()
         self._queue: queue.SimpleQueue[BackupFacts | _Promise | Closing | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write_all, name="dump-writer")
@@ -118,7 +119,7 @@ class OrderedFile:
     def _take_slots(self, segment: RawSegment) -> None:
         """Wait for them. Nobody else takes slots meanwhile, so it can wait for the second with the first in hand."""
         for _ in range(_slots_of(segment)):
-            self._slots.acquire()
+            self._slots.take()
         self._stop.check()
 
     # the writing thread
@@ -134,7 +135,7 @@ class OrderedFile:
                 self._stop.fail(error)
             finally:
                 if isinstance(item, _Promise):
-                    self._slots.release(_slots_of(item.segment))
+                    self._slots.give(_slots_of(item.segment))
 
     def _member(self, item: BackupFacts | _Promise | Closing) -> bytes:
         if isinstance(item, _Promise):

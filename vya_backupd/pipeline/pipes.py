@@ -9,8 +9,9 @@ from vya_backupd.errors import ToolError
 from vya_backupd.pipeline.stop import Stop
 from vya_backupd.pipeline.throttle import Throttle
 
-CHUNK = 1 << 20
-"""Bytes asked for at once: what a pipe holds at most without privileges."""
+CHUNK = 1 << 19
+"""Bytes asked for at once: half of what a pipe holds at most without privileges. A segment keeps whole pieces in memory, so
+larger ones would cost more than they save."""
 _SMALL = 256 << 10
 _NAP_MS = 3
 
