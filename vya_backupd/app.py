@@ -39,10 +39,11 @@ from vya_backupd.daemon.neighbours import warn_of_open_folders
 from vya_backupd.daemon.notify import Notifier
 from vya_backupd.daemon.part import Part
 from vya_backupd.daemon.queue import OperationQueue
+from vya_backupd.daemon.reloads import Reloads
 from vya_backupd.errors import VyaError
 from vya_backupd.model.event import Event
 from vya_backupd.model.operation import OperationKind
-from vya_backupd.observe.log import log_event
+from vya_backupd.observe.log import log_event, try_log_again
 from vya_backupd.observe.metrics import Metrics
 from vya_backupd.operations.backup import BackupHandler
 from vya_backupd.operations.prune import PruneHandler
@@ -86,6 +87,7 @@ class App:
         self._control_socket = control_socket
         self._public = public
         self.settings = read_settings(config_path)
+        self.reloads = Reloads(utc_now())
         self._closing = contextlib.AsyncExitStack()
         self.started = threading.Event()
 
@@ -158,8 +160,16 @@ class App:
     def _furnish(self) -> None:
         """Make what lives beside the queue, and what the control socket shows of it."""
         self.checks = Checks(self.site, self.service, lambda: self.lifecycle.phase in _SERVING, self._rest)
-        self.checks.further += [lambda: record_late(self.site), self.queue.record_late_ends]
-        house = House(self.site, self.queue, self.service, self.metrics, self.lifecycle, standalone=not self._public)
+        self.checks.further += [lambda: record_late(self.site), self.queue.record_late_ends, try_log_again]
+        house = House(
+            self.site,
+            self.queue,
+            self.service,
+            self.metrics,
+            self.lifecycle,
+            self.reloads,
+            standalone=not self._public,
+        )
         parts, panels = furnish(house)
         self.parts: list[Part] = [self.checks, *parts]
         self.panels: list[Panel] = list(panels)
@@ -251,15 +261,16 @@ class App:
         Raises:
             ConfigError: they have mistakes, or change what only a restart can change; the old ones stay.
         """
-        name, facts = "config.reloaded", {}
         try:
             await self._reload()
-        except VyaError as error:
-            name, facts = "config.reload_refused", {"error_code": error.code, "error": error.message}
+        except Exception as error:
+            await self._record_reload(self.reloads.was_refused(utc_now(), error))
             raise
-        finally:
-            with contextlib.suppress(VyaError):  # a catalog that is down does not undo a reload
-                await self.site.catalog.record(Event(name, utc_now(), data=facts))
+        await self._record_reload(self.reloads.went_well(utc_now()))
+
+    async def _record_reload(self, event: Event) -> None:
+        with contextlib.suppress(VyaError):  # a catalog that is down does not undo a reload
+            await self.site.catalog.record(event)
 
     async def _reload(self) -> None:
         settings = await asyncio.to_thread(read_settings, self._config_path)

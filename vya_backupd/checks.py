@@ -70,7 +70,7 @@ class Checks:
                 await check()
             except VyaError as error:
                 troubles.append(f"{error.code}: {error.message}")
-        self._service.troubles = tuple(troubles)
+        self._service.troubles = tuple(dict.fromkeys(troubles))  # a catalog that is full fails more than one of them
         await self._service.refresh()
         self._after()
 

@@ -13,10 +13,12 @@ from vya_backupd.daemon.lifecycle import Lifecycle
 from vya_backupd.daemon.part import Part
 from vya_backupd.daemon.presence import Presence
 from vya_backupd.daemon.queue import OperationQueue
+from vya_backupd.daemon.reloads import Reloads
 from vya_backupd.daemon.reverify import Reverification
 from vya_backupd.daemon.slots import Slots
 from vya_backupd.daemon.timekeeper import Timekeeper
 from vya_backupd.observe.audit import AuditTerms, AuditTrail
+from vya_backupd.observe.log import LogFile
 from vya_backupd.observe.metrics import Metrics
 from vya_backupd.observe.notify import Notices
 from vya_backupd.observe.notify_carrier import Means
@@ -46,6 +48,7 @@ class House:
     service: DaemonService
     metrics: Metrics
     lifecycle: Lifecycle
+    reloads: Reloads
     standalone: bool = False
 
 
@@ -59,7 +62,8 @@ def furnish(house: House) -> tuple[Sequence[Part], Sequence[Panel]]:
     house.service.objectives.failing |= {
         Objective.AUDITED: lambda: trail.complaint,
         Objective.MIRRORED: lambda: mirroring.complaint,
-        Objective.WRITABLE: lambda: stocktaking.complaint,
+        Objective.WRITABLE: lambda: stocktaking.complaint or LogFile.trouble,
+        Objective.CONFIGURED: lambda: house.reloads.complaint,
     }
     facts = {"version": __version__, "standalone": house.standalone}
     leftovers = Leftovers(site)
@@ -74,7 +78,12 @@ def furnish(house: House) -> tuple[Sequence[Part], Sequence[Panel]]:
     panels.append(NotifyPanel(site, means))
     reach = Reach(means, lambda: _push_terms(site))
     pusher = Pusher(lambda: _push_terms(site), lambda: _rendered(house.service), site.catalog.record, site.now)
-    live = replace(house.metrics.live, pushes=lambda: pusher.counts)
+    live = replace(
+        house.metrics.live,
+        pushes=lambda: pusher.counts,
+        reload_well=lambda: house.reloads.complaint is None,
+        in_force_since=lambda: house.reloads.in_force_since,
+    )
     parts.append(pusher)
     if not house.standalone:
         slots = Slots(site, house.queue)

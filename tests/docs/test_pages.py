@@ -80,12 +80,14 @@ def _name(family: Metric) -> str:
 
 def _families() -> Iterator[Metric]:
     """All families, each with at least one sample, so that its labels are seen."""
+    at = datetime.now(UTC)
     live = Live(
         configured=lambda: {"mysql": 1},
         disk_usage=lambda: {"free": 1},
         missed=lambda: {"fresh": 1},
         scheduler_lag=lambda: 0.0,
         pushes=lambda: {"failed": 1},
+        in_force_since=lambda: at,
     )
     metrics = Metrics("0", live)
     for name, (_, labels) in (COUNTERS | SUMMARIES).items():
@@ -93,7 +95,6 @@ def _families() -> Iterator[Metric]:
         metrics.count(Count(f"{name}{suffix}", dict.fromkeys(labels, "x")))
     for name in HISTOGRAMS:
         metrics.count(Count(f"{name}_count", {"database_type": "mysql", "database_id": "one"}))
-    at = datetime.now(UTC)
     ended = {"engine": "mysql", "state": "succeeded", "size_bytes": 1}
     metrics.observe(Event("operation.finished", at, data={"kind": "backup", "instances": {"one": ended}}))
     newest = Newest("mysql", "one", "shop", at, at, 1, 1)

@@ -139,10 +139,10 @@ def test_a_log_and_an_audit_that_cannot_be_written_stop_nothing(tmp_path: Path) 
         assert (refused.code, refused.json["error"]["code"]) == (1, "audit_unwritable")
         assert until(lambda: product.events("audit.failed"))
         status, body = product.get("/health")
-        (reason,) = json.loads(body)["reasons"]
-        assert (status, str(folder) in reason) == (503, True)
+        audit, log = json.loads(body)["reasons"]
+        assert (status, str(folder) in audit, "log /dev/full" in log) == (503, True, True)
         folder.unlink()
         assert {"operation.submitted", "operation.finished"} <= {each["event"] for each in _entries(product)}
         assert ControlClient(str(product.socket_path)).get("/v1/audit/verify")["audit"]["ok"]
-        assert product.get("/health")[0] == 200
-    assert "cannot write the log /dev/full" in product.log()
+        assert json.loads(product.get("/health")[1])["reasons"] == [log]
+    assert product.log().count("vya-backupd: cannot write the log /dev/full") == 1

@@ -81,6 +81,7 @@ def test_a_good_configuration_applies_and_a_bad_one_leaves_the_old(
             refused = _reload(product, "config.reload_refused")
             assert (refused["code"], refused["level"]) == ("invalid_config", "error")
             assert "compression_level" in refused["error"]
+            _a_refusal_is_shown(product)
             product.config_path.write_text(good_config)
 
             _credentials(product).write_text("{}")
@@ -99,9 +100,29 @@ def test_a_good_configuration_applies_and_a_bad_one_leaves_the_old(
             again = product.ok("backup", "--instance", "second")
             manifest = json.loads(Path(again["backups"][0]["file"] + ".metadata.json").read_text())
             assert manifest["file_info"]["compression_level"] == 9
+            product.config_path.write_text(good_config)
+            _reload(product, "config.reloaded")
+            assert product.get("/health")[0] == 200
+            assert "vya_config_last_reload_successful 1.0" in product.get("/metrics")[1].splitlines()
     finally:
         for name in ("reload_a", "reload_b"):
             server.drop_database(name)
+
+
+def _a_refusal_is_shown(product: Product) -> None:
+    """On health, status, doctor and metrics, for as long as it lasts."""
+    status, text = product.get("/health")
+    (reason,) = json.loads(text)["reasons"]
+    assert status == 503
+    assert "invalid_config" in reason
+    assert "compression_level" in reason
+    (missed,) = product.ok("status")["reasons"]
+    assert (missed["objective"], missed["text"]) == ("configured", reason)
+    found = {each["check"]: each for each in product.ctl("doctor", "--output", "json").json["findings"]}
+    assert found["configured"]["message"] == reason
+    metrics = product.get("/metrics")[1].splitlines()
+    assert "vya_config_last_reload_successful 0.0" in metrics
+    assert 'vya_objectives_missed{objective="configured"} 1.0' in metrics
 
 
 def test_whoever_becomes_an_operator_can_also_come_to_the_socket(any_postgresql: PrivateServer, tmp_path: Path) -> None:

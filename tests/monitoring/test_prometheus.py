@@ -180,7 +180,10 @@ def is_at_rest(daemon: Product) -> bool:
     return not status["running"] and not status["waiting"]
 
 
-PASSING = ("process_", "vya_build_info", "vya_operations_", "vya_notifications", "vya_metrics_pushes", "vya_scheduler_")
+PASSING = (
+    *("process_", "vya_build_info", "vya_operations_", "vya_notifications", "vya_metrics_pushes", "vya_scheduler_"),
+    "vya_config_last_reload_",
+)
 """Metrics of the moment, or of work that goes on meanwhile."""
 
 

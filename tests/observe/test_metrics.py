@@ -120,6 +120,8 @@ def test_live_values_are_asked_at_each_scrape() -> None:
         missed=lambda: {"fresh": 3, "covered": 0},
         scheduler_lag=lambda: 1.5,
         pushes=lambda: {"failed": 2},
+        reload_well=lambda: False,
+        in_force_since=lambda: NOON,
     )
     metrics = Metrics("2.0.0", live)
     assert value(metrics, "vya_operations_running", kind="backup") == 1
@@ -135,6 +137,8 @@ def test_live_values_are_asked_at_each_scrape() -> None:
     assert value(metrics, "vya_objectives_missed", objective="covered") == 0
     assert value(metrics, "vya_scheduler_lag_seconds") == 1.5
     assert value(metrics, "vya_metrics_pushes_total", status="failed") == 2
+    assert value(metrics, "vya_config_last_reload_successful") == 0
+    assert value(metrics, "vya_config_last_reload_success_timestamp_seconds") == NOON.timestamp()
     assert any(name == "vya_build_info" for name, _ in samples(metrics))
 
 

@@ -65,7 +65,14 @@ class Email(Section):
         ("backup", "restore"), description="Kinds of operations whose success is mailed; a failure of any is."
     )
     events: Names = Field(
-        ("slot.missed", "slot.given_up", "backup.vanished", "audit.damaged", "notification.failed"),
+        (
+            "slot.missed",
+            "slot.given_up",
+            "backup.vanished",
+            "audit.damaged",
+            "notification.failed",
+            "config.reload_refused",
+        ),
         description="Further events that error_recipients hear of, by name, with * for any.",
     )
     digest_after: int = Field(

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import structlog
 
+from vya_backupd.durable import write_all
 from vya_backupd.errors import ConfigError
 from vya_backupd.model.event import Event
 from vya_backupd.model.operation import State
@@ -49,11 +50,14 @@ class LogSettings:
 class LogFile(WatchedFileHandler):
     """A file of mode 0640 that is opened anew when another file lies under its name: logrotate needs no signal.
 
-    A line that cannot be written is counted in ``failures`` and said once on stderr; it never disturbs who logs.
+    A line that cannot be written is counted in ``failures``, and the first of a row is said on stderr; it never disturbs
+    who logs.
     """
 
     lost = 0
     """Lines that no log file could take, since the process began."""
+    trouble: str | None = None
+    """Why the last line could not be written, naming the file; None when it could."""
 
     def __init__(self, path: Path) -> None:
         self.failures = 0
@@ -64,11 +68,15 @@ class LogFile(WatchedFileHandler):
         return os.fdopen(descriptor, "a", encoding=self.encoding, errors=self.errors)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a line; reopening may fail too, and is a lost line like any other."""
+        """Write a line, wholly or not at all; reopening may fail too, and is a lost line like any other."""
         try:
-            super().emit(record)
-        except OSError:
+            self.reopenIfNeeded()
+            self.stream = self.stream or self._open()
+            _append(self.stream.fileno(), (self.format(record) + "\n").encode("utf-8", "backslashreplace"))
+        except Exception:  # noqa: BLE001 - a line that cannot be made is lost as well, and disturbs nobody
             self.handleError(record)
+        else:
+            LogFile.trouble = None
 
     def close(self) -> None:
         """Close, whatever the disk says to the last bytes."""
@@ -79,8 +87,25 @@ class LogFile(WatchedFileHandler):
         """Count a lost line."""
         self.failures += 1
         LogFile.lost += 1
-        if self.failures == 1:
-            sys.stderr.write(f"vya-backupd: cannot write the log {self.baseFilename}: {sys.exc_info()[1]}\n")
+        said, LogFile.trouble = LogFile.trouble, f"cannot write the log {self.baseFilename}: {sys.exc_info()[1]}"
+        if said is None:
+            sys.stderr.write(f"vya-backupd: {LogFile.trouble}\n")
+
+
+def _append(fd: int, line: bytes) -> None:
+    size = os.fstat(fd).st_size
+    try:
+        write_all(fd, line)
+    except OSError:
+        with suppress(OSError):  # half a line would swallow the next one
+            os.ftruncate(fd, size)
+        raise
+
+
+async def try_log_again() -> None:
+    """Find out whether a log that could not be written can be now: a line of it says that there is a gap."""
+    if LogFile.trouble is not None:
+        structlog.get_logger("vya.log").error("log.gap", lines_lost=LogFile.lost)
 
 
 class _Redacted(logging.Formatter):
@@ -114,6 +139,7 @@ def configure_logging(settings: LogSettings) -> None:
         if getattr(old, "is_ours", False):
             root.removeHandler(old)
             old.close()
+    LogFile.trouble = None
     for handler in handlers:
         handler.is_ours = True  # type: ignore[attr-defined]
         root.addHandler(handler)

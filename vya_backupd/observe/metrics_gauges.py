@@ -163,6 +163,14 @@ def of_now(live: Live, figures: Figures) -> Iterator[Metric]:
         "vya_operations_progress_bytes", "Bytes that running steps have processed", value=live.bytes_in_progress()
     )
     yield _by("vya_objectives_missed", "How much is missed of an objective; 0 if it is met", "objective", live.missed())
+    yield GaugeMetricFamily(
+        "vya_config_last_reload_successful", "0 if the last reload was refused", value=int(live.reload_well())
+    )
+    yield _moment(
+        "vya_config_last_reload_success_timestamp_seconds",
+        "When the configuration was read that is in force",
+        live.in_force_since(),
+    )
     yield _gauge("vya_scheduler_lag_seconds", "How late the scheduler is", (), [((), live.scheduler_lag())])
     yield CounterMetricFamily("vya_log_lines_lost", "Lines that could not be logged", value=live.lost_log_lines())
     yield CounterMetricFamily(

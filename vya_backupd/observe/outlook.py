@@ -67,3 +67,7 @@ class Live:
     """Seconds by which the scheduler is late; None while there is none."""
     pushes: Callable[[], Mapping[str, int]] = dict
     """Pushes to the Pushgateway since the start, by outcome; none without one."""
+    reload_well: Callable[[], bool] = lambda: True
+    """Whether the last reload was not refused."""
+    in_force_since: Callable[[], datetime | None] = _none
+    """When the configuration was read that is in force."""

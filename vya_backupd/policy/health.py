@@ -40,6 +40,8 @@ class Objective(enum.StrEnum):
     """What happens is written to the audit."""
     MIRRORED = "mirrored"
     """Finished backups appear in the sync folder."""
+    CONFIGURED = "configured"
+    """The last reload of the configuration was not refused."""
 
 
 @dataclass(frozen=True, slots=True)
