@@ -6,6 +6,7 @@ import asyncio
 import base64
 import gc
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -14,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from tests.waiting import PATIENCE, soon, until
-from vya_backupd.errors import ToolError
+from vya_backupd.errors import StorageError, ToolError
 from vya_backupd.model.command import Command, SecretFile
 from vya_backupd.model.secret import Secret
 from vya_backupd.process import Spawner
+from vya_backupd.process.folder import ChildFolder
 
 CANARY = "c4nary-§-\"'\\ #pass"
 
@@ -100,6 +102,21 @@ async def test_a_child_that_takes_too_long_is_ended(spawner: Spawner) -> None:
     with pytest.raises(ToolError) as raised:
         await spawner.run(shell("exec sleep 1000"), timeout=0.2)
     assert raised.value.code == "stalled"
+
+
+async def test_a_disk_that_takes_no_secret_files_is_named_and_keeps_none(spawner: Spawner) -> None:
+    command = Command(("cat", "{login}"), files=(SecretFile("{login}", Secret("x")),))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        with pytest.raises(StorageError, match=f"private files of cat in {spawner.runtime_dir}: File too large"):
+            ChildFolder(spawner.runtime_dir, command)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(spawner.runtime_dir.iterdir())
+    spawner.runtime_dir.rmdir()
+    with pytest.raises(StorageError, match="private files of cat"):
+        await spawner.run(command)
 
 
 async def test_a_missing_program_is_named(spawner: Spawner) -> None:
