@@ -324,6 +324,24 @@ async def test_a_catalog_that_stays_broken_does_not_stop_the_queue(monkeypatch: 
     assert len(ledger.events) == told
 
 
+async def test_why_work_failed_is_told_also_when_the_catalog_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vya_backupd.daemon.keeper.RECORD_ATTEMPTS", 1)
+    ledger = MemoryLedger()
+
+    async def run(work: Work) -> dict[str, Any]:
+        del work
+        ledger.broken = StorageError("no space", code="disk_full")
+        raise StorageError("the shop is restored, and nobody knows", code="storage_failed")
+
+    async with running(ScriptedHandler(run), ledger) as queue:
+        last = await ended(queue, (await queue.submit(OperationKind.BACKUP, {}, "me")).id)
+        ledger.broken = None
+        await queue.record_late_ends()
+    for each in (last, ledger.operations[last.id]):
+        assert each.error is not None
+        assert (each.state, each.error["code"]) == (State.FAILED, "storage_failed")
+
+
 async def test_an_operation_that_never_began_on_record_ends_there_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vya_backupd.daemon.keeper.RECORD_ATTEMPTS", 1)
     ledger = MemoryLedger()

@@ -89,7 +89,8 @@ async def _record(entry: RunningOperation, ended: _Outcome, now: Callable[[], da
             return True
     if failure is None:
         return True
-    entry.ended_as(State.FAILED, now(), _as_vya_error(entry, failure).to_json())
+    # Why the work failed comes before why that could not be written down.
+    entry.ended_as(State.FAILED, now(), (ended.error or _as_vya_error(entry, failure)).to_json())
     return isinstance(failure, ValueError)
 
 

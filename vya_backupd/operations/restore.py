@@ -223,7 +223,12 @@ class _Run:
         """Record the good end."""
         where, stored = self._plan.target.where, self._plan.source.stored
         detail = self._detail | {"seconds": round(time.monotonic() - self._began, 3)}
-        await self._work.step_finished(*where, State.SUCCEEDED, backup_id=stored.id if stored else None, detail=detail)
+        backup_id = stored.id if stored else None
+        try:
+            await self._work.step_finished(*where, State.SUCCEEDED, backup_id=backup_id, detail=detail)
+        except VyaError as error:
+            error.message = f"{where[1]!r} is restored, and the catalog did not take that: {error.message}"
+            raise error.at(*where) from None
         return {"instance": where[0], "database": where[1], "file": str(self._plan.source.path), **detail}
 
     async def finish_globals(self, *, strict: bool) -> dict[str, Any] | None:
@@ -239,7 +244,10 @@ class _Run:
 
     async def _fail(self, error: VyaError) -> None:
         where = self._plan.target.where
-        await self._work.step_finished(*where, State.FAILED, error=error.at(*where))
+        try:
+            await self._work.step_finished(*where, State.FAILED, error=error.at(*where))
+        except VyaError as refused:  # the first failure is the one to tell
+            raise error from refused
 
 
 def _restorer(site: Site, work: Work, plan: RestorePlan, request: RestoreRequest) -> Restorer | PartialRestorer:
