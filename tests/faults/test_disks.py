@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 from tests.conftest import ServerPool
 from tests.e2e.killing import Scene, small_file_system, staged
 from tests.faults.disks import Disk, can_mount, disk, slow
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a file system needs root: run as root")
 
@@ -62,6 +64,20 @@ def test_a_full_disk_under_catalog_and_log_is_told_and_harms_no_backup(scene: Sc
     waited_for(scene, "/health/ready", 200)
     scene.succeeded(scene.control.back_up())
     assert before < scene.store.backups().keys()
+
+
+def test_a_start_on_a_full_disk_names_it_and_the_next_one_works(scene: Scene, state: Path) -> None:
+    product = scene.product
+    product.stop()
+    with filled(state):
+        command = [sys.executable, "-m", "vya_backupd", "--config", str(product.config_path)]
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert ran.returncode == 1
+    assert "Traceback" not in ran.stderr
+    assert f"vya-backupd: the catalog {product.state_dir}" in ran.stderr
+    assert "ree space" in ran.stderr
+    product.start()
+    scene.succeeded(scene.control.back_up())
 
 
 @contextmanager

@@ -33,6 +33,10 @@ def telling(catalog: str) -> Iterator[None]:
         raise _meaning(error, catalog) from error
 
 
+_FAILING = "disk i/o error"
+"""What SQLite says, too, where there is no room to map its shared memory."""
+
+
 def damaged(catalog: str, reason: str) -> DamagedCatalogError:
     """The error for a catalog that cannot be read."""
     return DamagedCatalogError(
@@ -55,5 +59,9 @@ def _meaning(error: Exception, catalog: str) -> StorageError:
     if any(each in words for each in _UNWRITABLE):
         hint = f"Give the daemon's user write permission on {catalog} and its folder."
         return StorageError(message, code="storage_unwritable", hint=hint)
+    if _FAILING in words:
+        return StorageError(
+            message, hint=f"The disk that holds {catalog} is full, or fails: free space, and see dmesg."
+        )
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
     return StorageError(message, hint="Look at the database that keeps the catalog (catalog.url).", retryable=lost)

@@ -7,6 +7,7 @@ outlives us by a moment keeps the next daemon out.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -51,9 +52,10 @@ class StateLock:
                 f"another process (pid {holder}) holds {self.path}",
                 hint="stop it, or ask it through the control socket instead of working beside it",
             ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._descriptor = descriptor
+        os.ftruncate(descriptor, 0)
+        with contextlib.suppress(OSError):  # a disk that is full: whom it locks out is not told our number, that is all
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         """Let go. May be repeated."""
