@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +18,7 @@ from vya_backupd.operations.site import Site
 from vya_backupd.operations.sources import Source
 from vya_backupd.operations.targets import Target
 from vya_backupd.pipeline.dump import DumpTerms, Stream, dump
-from vya_backupd.pipeline.pool import new_pool
+from vya_backupd.pipeline.pool import CodecPool, new_pool
 from vya_backupd.pipeline.throttle import Throttle
 from vya_backupd.testing.servers import PrivateServer
 
@@ -27,7 +26,7 @@ from vya_backupd.testing.servers import PrivateServer
 class FeedingRig(Rig):
     """A server with its tools. Segments are small, so that small databases have many."""
 
-    def __init__(self, server: PrivateServer, folder: Path, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, server: PrivateServer, folder: Path, pool: CodecPool) -> None:
         super().__init__(server, folder)
         self.folder = folder
         self.pool = pool
