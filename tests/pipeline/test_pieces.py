@@ -14,12 +14,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.dumpfile.samples import build, facts, manifest, segment
+from vya_backupd.dumpfile.extents import PRECISE
+from vya_backupd.dumpfile.manifest import decode_manifest, encode_manifest
 from vya_backupd.dumpfile.segment import RawSegment
 from vya_backupd.errors import IntegrityError, UsageError
 from vya_backupd.model.backup import Manifest, Section
 from vya_backupd.model.file_codec import FileCodec
 from vya_backupd.pipeline.files import FileSource, open_source
-from vya_backupd.pipeline.pieces import Rows, Script, check_ends, pieces, prove, table_of_contents, texts_of
+from vya_backupd.pipeline.pieces import (
+    Rows,
+    Script,
+    check_ends,
+    last_text,
+    pieces,
+    prove,
+    table_of_contents,
+    texts_of,
+)
 
 CODECS = pytest.mark.parametrize("codec", list(FileCodec))
 
@@ -71,6 +82,49 @@ def test_all_extents_of_a_table_in_order(tmp_path: Path, pool: ThreadPoolExecuto
         assert b"".join(texts_of(source, script, pool)) == b"before\nA1\nA2A2A2\nA3\nafter\n"
         assert check_ends(source, made) < len(data)
     assert replace(table_of_contents(source.path), filename="", checksum="") == replace(made, filename="", checksum="")
+
+
+@pytest.fixture(scope="module")
+def very_many() -> tuple[bytes, Manifest]:
+    """A file of so many runs that extents span what others have between them."""
+    turns = [segment(Section.DATA, "abc"[each % 3], b"%d\n" % each, rows=1) for each in range(PRECISE + 2000)]
+    data, writer = build([segment(Section.HEADER, "", b"SET x = 1;\n"), *turns])
+    return data, manifest(writer)
+
+
+def test_one_table_of_very_many_runs(
+    tmp_path: Path, pool: ThreadPoolExecutor, very_many: tuple[bytes, Manifest]
+) -> None:
+    data, made = very_many
+    assert len(made.extents) == PRECISE + 3
+    assert decode_manifest(encode_manifest(made)) == made
+    wanted = [each for each in made.extents if each.name == "b"]
+    with _opened(tmp_path, data) as source:
+        found = b"".join(piece.text for piece in pieces(source, wanted, pool))
+        assert found == b"".join(b"%d\n" % each for each in range(1, PRECISE + 2000, 3))
+        assert last_text(source, max(made.extents, key=lambda each: each.end)) == b"%d\n" % (PRECISE + 1999)
+        assert check_ends(source, made) < len(data)
+        described = table_of_contents(source.path)
+    assert replace(described, filename="", checksum="") == replace(made, filename="", checksum="")
+
+
+def test_a_manifest_that_lies_about_a_span_is_found_out(
+    tmp_path: Path, pool: ThreadPoolExecutor, very_many: tuple[bytes, Manifest]
+) -> None:
+    data, made = very_many
+    spanning = next(each for each in made.extents if each.span)
+    lies = (
+        replace(spanning, name="c" if spanning.name == "b" else "b"),
+        replace(spanning, segments=spanning.segments + 1),
+        replace(spanning, span=spanning.size),
+        replace(spanning, span=None),
+        replace(spanning, span=len(data)),
+        replace(spanning, section=Section.SCHEMA),
+    )
+    with _opened(tmp_path, data) as source:
+        for lie in lies:
+            with pytest.raises(IntegrityError):
+                prove(source, [lie], pool)
 
 
 @given(st.data())

@@ -202,6 +202,7 @@ def _algorithm(name: Any) -> str:
 
 
 def _extent_to_json(extent: Extent) -> dict[str, Any]:
+    span = {} if extent.span is None else {"span": extent.span}
     return {
         "section": extent.section.name.lower(),
         "name": extent.name,
@@ -210,6 +211,7 @@ def _extent_to_json(extent: Extent) -> dict[str, Any]:
         "raw_size": extent.raw_size,
         "rows": extent.rows,
         "segments": extent.segments,
+        **span,
     }
 
 
@@ -222,6 +224,7 @@ def _extent_from_json(record: dict[str, Any]) -> Extent:
         raw_size=natural(record["raw_size"]),
         rows=None if record["rows"] is None else natural(record["rows"]),
         segments=natural(record["segments"]),
+        span=None if "span" not in record else natural(record["span"]),
     )
 
 

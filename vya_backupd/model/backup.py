@@ -75,10 +75,11 @@ class BackupFacts:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """Where one object's run of one section lies in the file.
+    """Where one object's run of one section lies in the file; in very large files, several of its runs.
 
     ``offset`` and ``size`` are compressed bytes from the start of the file; ``raw_size`` is dump text. ``rows`` is None
-    where nobody counted.
+    where nobody counted. ``span`` are the bytes from ``offset`` to the end of the last run where others' segments lie
+    between the runs; None where the ``size`` bytes from ``offset`` on are this object's alone.
     """
 
     section: Section
@@ -88,6 +89,12 @@ class Extent:
     raw_size: int
     rows: int | None = None
     segments: int = 1
+    span: int | None = None
+
+    @property
+    def end(self) -> int:
+        """Where the last of its bytes has been, counted from the start of the file."""
+        return self.offset + (self.size if self.span is None else self.span)
 
 
 @dataclass(frozen=True, slots=True)

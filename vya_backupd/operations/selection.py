@@ -75,7 +75,7 @@ def open_contents(source: FileSource, manifest: Manifest, pool: ThreadPoolExecut
         schema, post = (_text(source, extents, pool) for extents in inner)
         data = _of(manifest, Section.DATA)
         # A setting that the post section changes may have been made behind the last rows.
-        behind = last_text(source, data[-1]) if data and b"\nSET default_" in post else b""
+        behind = last_text(source, max(data, key=lambda each: each.end)) if data and b"\nSET default_" in post else b""
         listing = Listing.of(header, schema, post, behind)
         read += sum(each.size for extents in inner for each in extents)
     outer = (*_of(manifest, Section.HEADER), *_of(manifest, Section.FOOTER))

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vya_backupd.dumpfile.reader import Member, Walk, damaged, describe, inflate, read_header
@@ -76,9 +76,7 @@ def check_ends(source: FileSource, manifest: Manifest) -> int:
         what = f"{manifest.size_bytes} bytes expected, the file has {source.size}"
         raise damaged(f"the end of {source.path.name}", what, "incomplete_file")
     facts, after_facts = _facts(source)
-    seal, seal_at, seal_members = _seal(
-        source, max((each.offset + each.size for each in manifest.extents), default=after_facts)
-    )
+    seal, seal_at, seal_members = _seal(source, max((each.end for each in manifest.extents), default=after_facts))
     claims = (
         ("facts", facts, manifest.facts),
         ("members", seal.members + seal_members, manifest.members),
@@ -114,47 +112,68 @@ def _seal(source: FileSource, at: int) -> tuple[Seal, int, int]:
     return decode_seal(payload), at, members
 
 
-def _member_at(source: FileSource, offset: int, name: str) -> tuple[Member, bytes]:
-    """The member that begins at a place, under the name of its run, and its payload."""
+def _member_at(source: FileSource, offset: int, name: str | None) -> tuple[Member, bytes]:
+    """The member that begins at a place, under the name of its run, and its payload. ``name`` None: anybody's."""
     try:
         parsed = parse_header(read_header(source.read_at, offset))
     except IntegrityError as error:
-        raise damaged(f"byte {offset}, {name}", error.message) from error
-    if parsed.name is not None and parsed.name != name:
+        raise damaged(f"byte {offset}, {name or 'a segment'}", error.message) from error
+    if name is not None and parsed.name is not None and parsed.name != name:
         raise damaged(f"byte {offset}", f"{name!r} was expected here, {parsed.name!r} was found")
-    return Member(0, offset, parsed.label, name), parsed.payload
+    return Member(0, offset, parsed.label, parsed.name or name or ""), parsed.payload
 
 
-def members_of(source: FileSource, extent: Extent) -> list[Member]:
-    """The members of an extent, by their labels.
+def members_of(source: FileSource, extent: Extent) -> Iterator[Member]:
+    """The members of an extent, by their labels; those of others, which it may span, are passed over.
 
     Raises:
-        IntegrityError: what lies there is not what the extent says.
+        IntegrityError: what lies there is not what the extent says. That its counts differ shows at the end.
     """
-    found: list[Member] = []
-    offset, end = extent.offset, extent.offset + extent.size
-    while offset < end:
-        member, _ = _member_at(source, offset, extent.name)
-        label = member.label
-        if (
-            label.kind is not MemberKind.SEGMENT
-            or label.section is not extent.section
-            or offset + label.member_size > end
-        ):
-            raise damaged(member.place, f"a segment of {extent.name!r} was expected here")
-        found.append(member)
-        offset += label.member_size
-    _compare(extent, found)
-    return found
-
-
-def _compare(extent: Extent, found: list[Member]) -> None:
-    labels = [member.label for member in found]
-    rows = None if any(label.rows is None for label in labels) else sum(label.rows or 0 for label in labels)
-    objects = {label.object for label in labels}
-    sizes = (len(found), sum(label.raw_size for label in labels), rows, len(objects))
-    if sizes != (extent.segments, extent.raw_size, extent.rows, 1):
+    offset, found, number = extent.offset, _Found(), None
+    while offset < extent.end:
+        member = _segment_at(source, offset, extent)
+        if number is None or (member.label.section is extent.section and member.label.object == number):
+            number = member.label.object
+            found.add(member.label)
+            yield _own(member, extent)
+        elif extent.span is None:
+            raise _not_of(extent, member)
+        offset += member.label.member_size
+    if (found.segments, found.raw_size, found.rows) != (extent.segments, extent.raw_size, extent.rows):
         raise damaged(f"byte {extent.offset}, object {extent.name!r}", "its labels do not fit the manifest")
+
+
+def _segment_at(source: FileSource, offset: int, extent: Extent) -> Member:
+    member, _ = _member_at(source, offset, extent.name if extent.span is None else None)
+    if member.label.kind is not MemberKind.SEGMENT or offset + member.label.member_size > extent.end:
+        raise _not_of(extent, member)
+    return member
+
+
+def _own(member: Member, extent: Extent) -> Member:
+    """The member under the name that its label may leave out; nobody else's segment has its number."""
+    if member.label.section is not extent.section or member.name not in {"", extent.name}:
+        raise _not_of(extent, member)
+    return replace(member, name=extent.name)
+
+
+def _not_of(extent: Extent, member: Member) -> IntegrityError:
+    return damaged(member.place, f"a segment of {extent.name!r} was expected here")
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the labels of an extent add up to."""
+
+    segments: int = 0
+    raw_size: int = 0
+    rows: int | None = 0
+
+    def add(self, label: Label) -> None:
+        """Count one more."""
+        self.segments += 1
+        self.raw_size += label.raw_size
+        self.rows = None if self.rows is None or label.rows is None else self.rows + label.rows
 
 
 def pieces(source: FileSource, extents: Iterable[Extent], pool: ThreadPoolExecutor) -> Iterator[Piece]:
@@ -182,7 +201,7 @@ def pieces(source: FileSource, extents: Iterable[Extent], pool: ThreadPoolExecut
 
 def last_text(source: FileSource, extent: Extent) -> bytes:
     """The text of an extent's last member alone. Raises as ``pieces``."""
-    return _load(source, members_of(source, extent)[-1])
+    return _load(source, deque(members_of(source, extent), maxlen=1)[0])
 
 
 def prove(
