@@ -134,6 +134,8 @@ def test_a_misspelt_key_is_told_its_neighbour(tmp_path: Path, path: tuple[str, .
         ("monitoring: {prometheus: {pushgateway_url: push}}", "must begin with http"),
         (f"control: {{socket_path: /{'x' * 120}}}", "107 bytes"),
         ("catalog: {url: env:NOT_SET}", "names an environment variable that is not set"),
+        ("catalog: {url: 'file:~no-such-user/x'}", "catalog.url: starts with ~no-such-user, and nobody here"),
+        ("storage: {local: {base_path: ~no-such-user/b}}", "starts with ~no-such-user, and nobody here has that name"),
         ("catalog: {url: systemd:../x}", "must name a credential"),
         ("catalog: {url: nonsense}", "catalog.url: must be sqlite+aiosqlite:////PATH or postgresql+psycopg://"),
         ("catalog: {url: mysql://u@h/d}", "must be sqlite+aiosqlite:////PATH or"),

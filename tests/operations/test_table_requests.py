@@ -18,8 +18,11 @@ BASE: dict[str, Any] = {"instance": "one", "database": "shop", "latest": True}
         {"target_table": "b"},
         {"schema_only": True, "overwrite": True},
         {"schema_only": True, "no_indexes": True},
-        {"data_only": True},
         {"append": True},
+        {"data_only": True, "schema_only": True},
+        {"data_only": True, "overwrite": True},
+        {"data_only": True, "target_table": "b"},
+        {"data_only": True, "skip_binlog": True},
         {"tables": ["a", "b"], "target_table": "c"},
         {"tables": ["a"], "schema_only": True, "data_only": True},
         {"tables": ["a"], "data_only": True, "overwrite": True},
@@ -49,3 +52,8 @@ def test_what_goes_together(terms: dict[str, Any]) -> None:
 
 def test_definitions_can_be_those_of_a_whole_database() -> None:
     assert RestoreRequest.parse(BASE | {"schema_only": True}).tables is None
+
+
+def test_rows_can_be_those_of_all_tables() -> None:
+    request = RestoreRequest.parse(BASE | {"data_only": True, "append": True})
+    assert (request.tables, request.is_of_tables) == (None, True)

@@ -97,7 +97,7 @@ def _positive(value: timedelta) -> timedelta:
 def _placed(value: Path, info: ValidationInfo) -> Path:
     if "\0" in str(value):
         raise ValueError("must be a path")
-    path = value.expanduser()
+    path = secret_ref.expanded(value)
     return Path(os.path.normpath(info.context.base / path)) if isinstance(info.context, Reading) else path
 
 

@@ -72,7 +72,7 @@ def parse(text: str, base: Path | None, environ: dict[str, str]) -> SecretRef:
     """Read a reference; relative paths start at ``base``.
 
     Raises:
-        ValueError: a variable is not set, or a name is no name.
+        ValueError: a variable or a home folder is not there, or a name is no name.
     """
     match = _REFERENCE.fullmatch(text)
     if match is None:
@@ -81,7 +81,7 @@ def parse(text: str, base: Path | None, environ: dict[str, str]) -> SecretRef:
     if scheme == "fernet":
         return SecretRef(scheme, "", Secret(name))
     if scheme == "file":
-        return SecretRef(scheme, str((base or Path()) / Path(name).expanduser()))
+        return SecretRef(scheme, str((base or Path()) / expanded(Path(name))))
     if scheme == "systemd":
         if "/" in name or name in (".", ".."):
             raise ValueError("must name a credential, not a path")
@@ -90,6 +90,18 @@ def parse(text: str, base: Path | None, environ: dict[str, str]) -> SecretRef:
         raise ValueError("names an environment variable that is not set")
     is_secret(name)
     return SecretRef(scheme, name, Secret(environ[name]))
+
+
+def expanded(value: Path) -> Path:
+    """A path whose ``~`` or ``~user`` is the home folder that is meant.
+
+    Raises:
+        ValueError: nobody here has that name.
+    """
+    try:
+        return value.expanduser()
+    except RuntimeError:
+        raise ValueError(f"starts with {value.parts[0]}, and nobody here has that name") from None
 
 
 def read_text(path: Path, what: str) -> str:

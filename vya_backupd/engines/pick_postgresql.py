@@ -49,6 +49,11 @@ class Listing:
         """The names of everything of a kind."""
         return [each.name for each in self.schema if each.kind is kind]
 
+    def sequences(self) -> list[str]:
+        """The names of all sequences, those of columns among them."""
+        kinds = (EntryKind.SEQUENCE, *_SEQUENCE_KINDS)
+        return list(dict.fromkeys(each.name for each in self.schema if each.kind in kinds))
+
     def split(self, name: str) -> tuple[str, str]:
         """Schema and name of ``schema.name``: either may have a dot, so the schemas of the dump decide."""
         dotted = (schema for schema in self.dotted if name.startswith(f"{schema}."))
@@ -113,15 +118,21 @@ class Picked:
 
     def positions(self, text: bytes, dialect: Dialect) -> bytes:
         """Of the positions of all sequences, those of the chosen ones."""
-        found = (text[a:b] for a, b in statements(text, dialect))
-        return b"".join(each + b"\n\n" for each in found if self._is_position(each, dialect))
+        return positions(text, dialect, self.sequences)
 
-    def _is_position(self, statement: bytes, dialect: Dialect) -> bool:
-        found = _SETVAL.match(statement)
-        if found is None:
-            return False
-        name = literal_pair(found.group(1))
-        return b".".join(name).decode(dialect.codec, "backslashreplace") in self.sequences
+
+def positions(text: bytes, dialect: Dialect, sequences: Collection[str]) -> bytes:
+    """Of the positions of all sequences, those of the named ones."""
+    found = (text[a:b] for a, b in statements(text, dialect))
+    return b"".join(each + b"\n\n" for each in found if _positioned(each, dialect) in sequences)
+
+
+def _positioned(statement: bytes, dialect: Dialect) -> str | None:
+    """The sequence whose position a statement sets."""
+    found = _SETVAL.match(statement)
+    if found is None:
+        return None
+    return b".".join(literal_pair(found.group(1))).decode(dialect.codec, "backslashreplace")
 
 
 def _dotted(schema: Iterable[Entry], dialect: Dialect) -> tuple[str, ...]:

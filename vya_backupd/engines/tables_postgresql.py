@@ -27,11 +27,25 @@ FUNCTIONS = (
 )
 """Those that triggers can run."""
 TRIGGERS = (
-    "SELECT n.nspname || '.' || c.relname, t.tgname::text, t.tgenabled::text FROM pg_catalog.pg_trigger t"
+    "SELECT n.nspname::text, c.relname::text, t.tgname::text, t.tgenabled::text FROM pg_catalog.pg_trigger t"
     " JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-    " WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') ORDER BY 1, 2"
+    " WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') ORDER BY 1, 2, 3"
 )
-"""Triggers that fire on rows of ours: table, name, and in which state they are to be again."""
+"""Triggers that fire on rows of ours: schema, table, name, and in which state they are to be again."""
+_WITH_PARTITIONS = (
+    "ARRAY(SELECT pn.nspname || '.' || p.relname FROM pg_catalog.pg_class p"
+    " JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace"
+    " WHERE p.oid IN (SELECT {0} UNION SELECT relid FROM pg_catalog.pg_partition_tree({0})))"
+)
+FOREIGN_KEYS = (
+    "SELECT n.nspname::text, c.relname::text, k.conname::text, k.condeferrable,"
+    f" {_WITH_PARTITIONS.format('k.conrelid')}, {_WITH_PARTITIONS.format('k.confrelid')}"
+    " FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.conrelid"
+    " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE k.contype = 'f' AND k.conparentid = 0 AND NOT k.condeferred ORDER BY 1, 2, 3"
+)
+"""Foreign keys that are looked at with each statement: schema, table, name, whether they could wait; the tables that
+refer and those that are referred to, with all their partitions."""
 LOCK_WAIT = "60s"
 """How long the exchange waits for others who use the table."""
 
@@ -104,6 +118,27 @@ def enable_trigger(table: Pair, name: bytes, state: str) -> bytes:
     """Bring a trigger back into its state: ``O`` or ``A``."""
     how = b" ENABLE ALWAYS TRIGGER " if state == "A" else b" ENABLE TRIGGER "
     return b"ALTER TABLE ONLY " + quoted(table) + how + quoted((b"", name)) + b";\n"
+
+
+def defer_key(table: Pair, name: bytes) -> bytes:
+    """Let a foreign key be looked at when the transaction says so, not with each statement."""
+    return (
+        b"ALTER TABLE "
+        + quoted(table)
+        + b" ALTER CONSTRAINT "
+        + quoted((b"", name))
+        + b" DEFERRABLE INITIALLY DEFERRED;\n"
+    )
+
+
+def restore_key(table: Pair, name: bytes, *, deferrable: bool) -> bytes:
+    """Bring a foreign key back to where it is looked at with each statement."""
+    how = b" DEFERRABLE INITIALLY IMMEDIATE;\n" if deferrable else b" NOT DEFERRABLE;\n"
+    return b"ALTER TABLE " + quoted(table) + b" ALTER CONSTRAINT " + quoted((b"", name)) + how
+
+
+CHECK_KEYS = b"SET CONSTRAINTS ALL IMMEDIATE;\n"
+"""Look at everything that waits, now."""
 
 
 def exchange(moves: Sequence[Move], dropped: Sequence[Pair]) -> bytes:

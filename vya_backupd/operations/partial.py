@@ -26,7 +26,7 @@ from vya_backupd.operations.partial_failures import explain
 from vya_backupd.operations.partial_postgresql import PostgresqlTables
 from vya_backupd.operations.preflight_mysql import check_definers
 from vya_backupd.operations.requests import RestoreRequest
-from vya_backupd.operations.selection import SEQUENCES, Contents, open_contents, resolve, text_of
+from vya_backupd.operations.selection import SEQUENCES, Contents, open_contents, resolve, text_of, with_rows
 from vya_backupd.operations.site import Site
 from vya_backupd.operations.sources import Source, describe_place, in_use
 from vya_backupd.operations.targets import RestorePlan, TablesPlan, Target, look_at, refuse_long, refuse_unsuitable
@@ -52,7 +52,7 @@ async def plan_tables(
         raise NotFoundError(
             f"there is no database {database!r} on {instance.id} to put rows into",
             code="unknown_database",
-            hint="Leave --data-only out.",
+            hint=request.way_to_tables,
             instance=instance.id,
             database=database,
         )
@@ -92,7 +92,8 @@ class _Planner:
         pool = self._site.pool
         with open_source(self._source.path) as file:
             contents = open_contents(file, manifest, pool)
-            names = resolve(file, contents, self._request.tables or (), pool)
+            tables = self._request.tables
+            names = resolve(file, contents, tables, pool) if tables else with_rows(file, contents, pool)
             if contents.listing is not None:
                 return contents, names, {SEQUENCES: text_of(file, contents, Section.DATA, SEQUENCES, pool)}
             definitions = {name: text_of(file, contents, Section.SCHEMA, name, pool) for name in names}
@@ -150,6 +151,8 @@ def _actions(source: Source, target: Target, tables: TablesPlan, request: Restor
     actions = [f"{reading}; the rest of the file is not looked at"]
     if not target.exists:
         actions.append(f"create database {target.database!r}")
+    if not request.tables:
+        return (*actions, f"put the rows of all tables that have some, {len(tables.places)}, into them")
     for name, place in tables.places.items():
         called = name if name == place else f"{name} as {place}"
         if request.data_only:

@@ -88,6 +88,8 @@ class MysqlTables:
         """See ``TablesJob``."""
         if self.request.data_only:
             await self._feed(database, self._rows_script(), tell)
+            if not self.request.append:
+                await self._check_rows(database, "The rows are there already. Empty the tables, and verify the file.")
             return []
         roles = (beside_name(database, f"{role}_{token(operation)}") for role in ("new", "old"))
         beside, aside = roles
@@ -113,7 +115,7 @@ class MysqlTables:
         tell("checking", 0)
         if foreign:
             await self.site.probe.execute(self.target.instance, foreign, database=beside)
-        await self._check_rows(beside)
+        await self._check_rows(beside, "Nothing was changed. Verify the file.")
         return notes
 
     def _script(self) -> Script:
@@ -179,7 +181,7 @@ class MysqlTables:
         head, tail = item[: found.start(1)].decode(), item[found.end(1) :].decode()
         return f"{head}{sql.quote(where)}.{sql.quote(far)}{tail}"
 
-    async def _check_rows(self, database: str) -> None:
+    async def _check_rows(self, database: str, hint: str) -> None:
         if not self._parts.data:
             return
         known = {name: rows for name in self.places if (rows := self.contents.rows(name)) is not None}
@@ -190,7 +192,7 @@ class MysqlTables:
                 raise VyaError(
                     f"{name} has {found} rows after the restore, {expected} were backed up",
                     code="restore_mismatch",
-                    hint="Nothing was changed. Verify the file.",
+                    hint=hint,
                 )
 
     async def _exchange(self, notebook: Notebook, database: str, beside: str, aside: str) -> list[str]:
@@ -259,7 +261,7 @@ async def _refuse_rows(
 ) -> None:
     """Rows go into tables that are there, empty, and do nothing on their own."""
     if missing := [name for name in names if name not in there]:
-        raise _refused(target, f"there is no table {missing[0]} to put rows into", "Leave --data-only out.")
+        raise _refused(target, f"there is no table {missing[0]} to put rows into", request.way_to_tables)
     content = await site.probe.tables_content(target.instance, target.database, names)
     if triggers := content.of("TRIGGER"):
         hint = "Drop it and make it again after, or restore the table whole with --overwrite."

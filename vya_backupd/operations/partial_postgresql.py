@@ -24,6 +24,7 @@ from vya_backupd.operations.belongings import Notebook, token
 from vya_backupd.operations.fitting import fit_of
 from vya_backupd.operations.partial_feeding import feed_client
 from vya_backupd.operations.partial_outcome import refuse_unless_committed
+from vya_backupd.operations.partial_rows_postgresql import NOT_QUIET, Quiet, chosen_positions, left_out, quiet
 from vya_backupd.operations.partial_there import There, look
 from vya_backupd.operations.preflight_postgresql import refuse_missing
 from vya_backupd.operations.requests import RestoreRequest
@@ -43,7 +44,7 @@ class Choice:
     replaced: tuple[str, ...]
     staged: bool
     positions: bytes
-    triggers: tuple[tuple[str, str, str], ...] = ()
+    quiet: Quiet = NOT_QUIET
     new_schemas: tuple[str, ...] = ()
 
 
@@ -91,7 +92,7 @@ class PostgresqlTables:
     def notes(self) -> Sequence[str]:
         """See ``TablesJob``."""
         if self._request.data_only:
-            return ()
+            return () if self._request.tables else left_out(self._contents, self._listing)
         schemas = (f"there is no schema {name}: it is created" for name in self.choice.new_schemas)
         return (*self.choice.picked.left_out, *schemas)
 
@@ -133,9 +134,9 @@ class PostgresqlTables:
         wanted = Wanted(tuple(names), self._parts.indexes, *is_there)
         picked = pick(self._listing, wanted)
         places = self._places(picked, names[0])
-        chosen = picked.positions(positions, self._listing.dialect)
         if self._request.data_only:
-            return await self._choose_rows(picked, there, chosen)
+            return await self._choose_rows(picked, there, positions)
+        chosen = picked.positions(positions, self._listing.dialect)
         taken = tuple(place for place in places.values() if place in there.relations)
         attached = {each.name for each in picked.schema if each.kind is EntryKind.PARTITION}
         lone = [place for name, place in places.items() if place in there.partitions and name not in attached]
@@ -169,17 +170,18 @@ class PostgresqlTables:
         """Rows go into tables that are there, and empty."""
         filled = [name for name in picked.tables if self._contents.extents(Section.DATA, [name])]
         if missing := [name for name in filled if not there.has_table(name)]:
-            raise self._refused(f"there is no table {missing[0]} to put rows into", "Leave --data-only out.")
+            raise self._refused(f"there is no table {missing[0]} to put rows into", self._request.way_to_tables)
         if not self._request.append:
             queries = [sql.has_rows(self._quoted(name)) for name in filled]
             counts = await self._site.probe.numbers(self._target.instance, queries, self._target.database)
             if full := [name for name, count in zip(filled, counts, strict=True) if count]:
                 raise self._refused(f"table {full[0]} has rows", "Add to them with --append, or empty it first.")
-        triggers = await self._site.probe.fetch(self._target.instance, sql.TRIGGERS, self._target.database)
-        mine = tuple((str(a), str(b), str(c)) for a, b, c in triggers if a in filled)
-        there_too = all(name in there.relations for name in picked.sequences)
-        kept = positions if there_too and not self._request.append else b""
-        return Choice(picked, {name: name for name in picked.tables}, (), staged=False, positions=kept, triggers=mine)
+        still = await quiet(self._site, self._target, filled, self._encoded)
+        whole = not self._request.tables
+        kept = chosen_positions(picked, self._listing, positions, there.relations, whole=whole)
+        kept = b"" if self._request.append else kept
+        places = {name: name for name in picked.tables}
+        return Choice(picked, places, (), staged=False, positions=kept, quiet=still)
 
     async def _refuse_taken(self, taken: Sequence[str], there: There, lone: Sequence[str]) -> None:
         for name in taken:
@@ -232,17 +234,13 @@ class PostgresqlTables:
             if self._contents.extents(Section.DATA, [name])
         ]
         guard = b"" if self._request.append else b"".join(sql.refuse_rows(each) for each in filled)
-        named = [
-            (pair(self._quoted(table).encode(self._codec)), self._encoded(name), state)
-            for table, name, state in choice.triggers
-        ]
         return [
             self._outer(self._contents.header) + b"\nBEGIN;\n",
             b"".join(sql.lock(each) for each in filled) + guard,
-            b"".join(sql.disable_trigger(table, name) for table, name, _ in named),
+            choice.quiet.before,
             Rows(self.extents),
             choice.positions,
-            b"".join(sql.enable_trigger(table, name, state) for table, name, state in named),
+            choice.quiet.after,
             b"" if self._request.append else self._checks(choice.picked, {}),
             SAY_NUMBER + b"COMMIT;\n",
             self._outer(self._contents.footer),

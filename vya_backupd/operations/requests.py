@@ -89,7 +89,8 @@ class RestoreRequest(_Request):
     """What to restore (``backup_id``, ``file``, or the newest of ``instance`` and ``database``) and where to.
 
     ``datetime``: ISO 8601 with an offset, or without one in the scheduling time zone. ``tables``: these alone, whole or
-    in part; without them ``schema_only`` is the whole database but for its rows. ``target_table`` is another name for the one. ``definer``: keep, strip, or replace by ``definer_user``
+    in part; without them ``schema_only`` is the whole database but for its rows, and ``data_only`` are the rows of all tables.
+    ``target_table`` is another name for the one. ``definer``: keep, strip, or replace by ``definer_user``
     (``USER@HOST``); ``no_owner`` and what follows it leave statements of PostgreSQL out.
     """
 
@@ -123,6 +124,16 @@ class RestoreRequest(_Request):
     no_tablespaces: bool = False
     skip_extensions: tuple[str, ...] | None = None
 
+    @property
+    def is_of_tables(self) -> bool:
+        """Whether tables are restored one by one, and not the database that they make up."""
+        return bool(self.tables) or self.data_only
+
+    @property
+    def way_to_tables(self) -> str:
+        """What to do where rows have no table to go into."""
+        return "Leave --data-only out." if self.tables else "Restore the definitions first, with --schema-only."
+
     @classmethod
     def parse(cls, record: dict[str, Any]) -> Self:
         """As in ``_Request``, and exactly one way of saying what to restore."""
@@ -140,7 +151,7 @@ class RestoreRequest(_Request):
             raise UsageError("a target has an empty name", hint="Leave the option out where the default is meant.")
         if request.sessions is not None and not 1 <= request.sessions <= 64:
             raise UsageError(f"sessions must be between 1 and 64, not {request.sessions}")
-        if request.skip_binlog and (request.overwrite or request.tables is not None):
+        if request.skip_binlog and (request.overwrite or request.is_of_tables):
             raise UsageError(
                 "skip_binlog is for a new database: replicas would be told to exchange tables that they do not have"
             )
@@ -168,7 +179,7 @@ def _check_tables(request: RestoreRequest) -> None:
         "--append": request.append,
     }
     given = [name for name, is_given in parts.items() if is_given]
-    if not request.tables:
+    if not request.is_of_tables:
         if given == ["--schema-only"]:
             _check_without_rows(request)
             return
@@ -189,7 +200,7 @@ def _check_tables(request: RestoreRequest) -> None:
             raise UsageError(f"--data-only and {other} exclude each other", hint=hint)
     if request.append and not request.data_only:
         raise UsageError("--append adds rows to a table that is there", hint="Add --data-only.")
-    if request.target_table is not None and len(request.tables) > 1:
+    if request.target_table is not None and len(request.tables or ()) > 1:
         hint = "Restore them one after the other, or all of them beside with --target-database."
         raise UsageError("--target-table is the name of one table, several are to be restored", hint=hint)
 

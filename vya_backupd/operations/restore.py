@@ -58,7 +58,7 @@ class RestoreHandler:
         """
         parsed = RestoreRequest.parse(request)
         sources = await sources_of(self._site, parsed)
-        if parsed.dry_run and not parsed.tables:
+        if parsed.dry_run and not parsed.is_of_tables:
             return {
                 "dry_run": True,
                 "restores": [{"file": str(source.path), "size_bytes": source.size_bytes} for source in sources],
@@ -73,7 +73,7 @@ class RestoreHandler:
         """See the module's text."""
         request = RestoreRequest.parse(work.operation.request)
         sources = await sources_of(self._site, request)
-        if request.dry_run and not request.tables:
+        if request.dry_run and not request.is_of_tables:
             return await self._dry_run(work, sources)
         plans = await self._plans(sources, request)
         for plan in plans:
@@ -164,7 +164,7 @@ class RestoreHandler:
             raise UsageError(
                 "a foreign file does not say what it is: name a target database", hint="--target-database NAME"
             )
-        if request.tables:
+        if request.is_of_tables:
             return await plan_tables(site, source, self._instance(instance_id), database, request)
         return await plan_one(site, source, self._instance(instance_id), database, request)
 

@@ -21,7 +21,8 @@ from vya_backupd.pipeline.pieces import check_ends, last_text, pieces
 
 SEQUENCES = "sequences"
 """The object of a PostgreSQL backup that holds the positions of all sequences."""
-_NO_TABLES = frozenset({SEQUENCES, "large objects"})
+LARGE_OBJECTS = "large objects"
+"""The one that holds all of these."""
 _MYSQL_KIND = re.compile(rb"^(?:/\*!\d+ )?CREATE (?:TEMPORARY )?(TABLE|VIEW|SEQUENCE)", re.MULTILINE)
 
 
@@ -110,6 +111,29 @@ def resolve(source: FileSource, contents: Contents, names: Sequence[str], pool: 
     return found
 
 
+def with_rows(source: FileSource, contents: Contents, pool: ThreadPoolExecutor) -> tuple[str, ...]:
+    """All tables that have rows in the backup, as the file calls them.
+
+    Raises:
+        NotFoundError: ``unknown_table``, none has.
+    """
+    found = dict.fromkeys(each.name for each in _of(contents.manifest, Section.DATA))
+    if contents.listing is not None:
+        names = [each for each in found if each not in (SEQUENCES, LARGE_OBJECTS)]
+    else:
+        names = [each for each in found if _kind(text_of(source, contents, Section.SCHEMA, each, pool)) == "table"]
+    if not names:
+        facts = contents.manifest.facts
+        raise NotFoundError(
+            f"the backup of {facts.database!r} has no rows",
+            code="unknown_table",
+            hint="Leave --data-only out.",
+            instance=facts.instance,
+            database=facts.database,
+        )
+    return tuple(names)
+
+
 def _known(contents: Contents) -> tuple[list[str], dict[str, str]]:
     """Tables by name; and other things that somebody may take for one, with what they are."""
     if contents.listing is None:
@@ -151,10 +175,15 @@ def _unquoted(name: str) -> str:
 
 
 def _refuse_other_kinds(name: str, definition: bytes) -> None:
-    found = _MYSQL_KIND.search(definition)
-    kind = found.group(1).decode().lower() if found else "table"
+    kind = _kind(definition)
     if kind != "table":
         raise _no_table(name, kind)
+
+
+def _kind(definition: bytes) -> str:
+    """What a definition of MySQL or MariaDB makes."""
+    found = _MYSQL_KIND.search(definition)
+    return found.group(1).decode().lower() if found else "table"
 
 
 def _no_table(name: str, kind: str) -> UsageError:

@@ -70,7 +70,8 @@ def restore(
     --table restores single tables, with what belongs to them: partitions, sequences of columns, indexes, keys, triggers,
     rights, comments. Only the bytes of these tables are read and verified. A table that exists is left alone; --overwrite
     replaces it in one step when its successor is whole, --target-table gives the restored one another name, and
-    --data-only puts the rows into it when it has none.
+    --data-only puts the rows into it when it has none. Without --table, --data-only puts the rows of all tables into those
+    of a database that has these tables, empty.
     """
     if list_:
         return list_backups(session, source.instance, source.database, None)
@@ -92,7 +93,7 @@ def _run(session: Session, request: dict[str, Any], *, interactive: bool, yes: b
             from vya_backupd.client.interactive import choose
 
             choose(session, client, request)
-        if request["dry_run"] and request.get("tables"):
+        if request["dry_run"] and (request.get("tables") or request["data_only"]):
             plan.show(session.screen, client.post("/v1/restore/plan", request, timeout=PATIENT_SECONDS)["plan"])
         elif not request["dry_run"]:
             _confirm(session, client, request, yes=yes, interactive=interactive)

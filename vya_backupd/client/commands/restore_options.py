@@ -75,7 +75,9 @@ class TableOptions:
     schema_only: Annotated[
         bool, typer.Option("--schema-only", help="Without rows: of --table, or (restore) of the whole database.")
     ] = False
-    data_only: Annotated[bool, typer.Option("--data-only", help="With --table: the rows alone.")] = False
+    data_only: Annotated[
+        bool, typer.Option("--data-only", help="The rows alone: of --table, or (restore) of all tables.")
+    ] = False
     no_indexes: Annotated[
         bool,
         typer.Option("--no-indexes", help="With --table: without indexes and foreign keys (PostgreSQL: and keys)."),
@@ -94,7 +96,7 @@ class IntoTableOptions:
         str | None, typer.Option("--target-table", metavar="NAME", help="Another name for the one --table.")
     ] = None
     append: Annotated[
-        bool, typer.Option("--append", help="With --data-only: into a table that has rows, beside them.")
+        bool, typer.Option("--append", help="With --data-only: into tables that have rows, beside them.")
     ] = False
 
     def request(self) -> dict[str, Any]:
