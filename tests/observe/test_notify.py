@@ -12,10 +12,11 @@ import pytest
 from tests.catalog.samples import NIGHT, backup, event
 from tests.observe.house import MINUTE, House
 from tests.waiting import soon
+from vya_backupd import faults
 from vya_backupd.model.event import Event
 from vya_backupd.model.operation import OperationKind, State
 from vya_backupd.observe import notify_collect
-from vya_backupd.observe.notify import Notices
+from vya_backupd.observe.notify import LOOK_SECONDS, Notices
 from vya_backupd.observe.notify_carrier import Means
 
 DAY = timedelta(days=1)
@@ -279,4 +280,21 @@ async def test_it_lives_by_itself_and_ends_when_it_is_told(house: House) -> None
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
+    assert house.subjects == ["backup FAILED: pg-0"]
+
+
+async def test_a_catalog_that_fails_for_a_moment_delays_telling_for_a_moment(house: House) -> None:
+    await house.ended(State.FAILED)
+    faults.arm("catalog.writing=fail@1")
+    try:
+        async with asyncio.timeout(LOOK_SECONDS / 2):
+            part = asyncio.create_task(house.notices.run())
+            try:
+                await soon(lambda: house.mail.mails, "a mail")
+            finally:
+                part.cancel()
+                with suppress(asyncio.CancelledError):
+                    await part
+    finally:
+        faults.arm("")
     assert house.subjects == ["backup FAILED: pg-0"]

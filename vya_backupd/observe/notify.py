@@ -31,6 +31,8 @@ from vya_backupd.policy.retry import Budget, decide
 
 LOOK_SECONDS = 60.0
 """Longest time between two looks at what is due: the wall clock may be set meanwhile."""
+_FIRST_PAUSE = 1.0
+"""Wait after a catalog that failed once; it doubles up to ``LOOK_SECONDS``."""
 _IDLE_SECONDS = 3600.0
 _DAY = timedelta(days=1)
 _LONGEST_WAIT = 3600.0
@@ -184,14 +186,17 @@ class Notices:
         await _wait(self.collector.heard, LOOK_SECONDS)
 
     async def _repeat(self, once: Callable[[], Awaitable[None]], later: Callable[[], Awaitable[None]]) -> None:
-        """Do it, wait, and again. A catalog that fails is waited for: what it holds is not lost."""
+        """Do it, wait, and again. A catalog that fails is waited for, a moment first: what it holds is not lost."""
+        pause = _FIRST_PAUSE
         while True:
             try:
                 await once()
+                pause = _FIRST_PAUSE
                 await later()
             except VyaError as error:
                 _log.warning("notification.catalog_failed", code=error.code, reason=error.message)
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LOOK_SECONDS)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
