@@ -186,6 +186,20 @@ def test_a_database_that_is_not_whole_goes_at_the_next_start(scene: Scene, point
     assert scene.written() == []
 
 
+def test_notes_that_were_never_whole_go_too(scene: Scene) -> None:
+    """The daemon can die while it writes a note: what it had of it bears no name yet."""
+    copy = f"{scene.name}_copy"
+    scene.killed("restore.fed", "--target-database", copy)
+    (note,) = scene.written()
+    operation = note.name.rpartition("-")[0]
+    state = scene.product.state_dir
+    for half in (note.with_name(f".{note.name}.new"), state / f".undo-{operation}-84fa8910e563.sql.new"):
+        half.write_text('{"operation"')
+    scene.product.start()
+    scene.settled()
+    until(lambda: not [*state.glob("restores/.*"), *state.glob(".undo-*")], otherwise="halves of notes are left")
+
+
 def test_one_that_is_whole_stays(scene: Scene) -> None:
     copy = f"{scene.name}_copy"
     scene.killed("restore.finished", "--target-database", copy)

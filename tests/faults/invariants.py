@@ -56,7 +56,7 @@ def tidy(bench: Bench) -> None:
     assert strays == [], f"neither backups nor parts of them: {strays}"
     assert secrets == [], f"secrets of children that are gone: {secrets}"
     _end_restores(bench)
-    notes = sorted((bench.product.state_dir / "restores").glob("*")) + sorted(bench.product.state_dir.glob("undo-*"))
+    notes = sorted((bench.product.state_dir / "restores").glob("*")) + sorted(bench.product.state_dir.glob("*undo-*"))
     assert notes == [], [each.read_text() for each in notes]
 
 

@@ -22,6 +22,9 @@ from vya_backupd.storage.failures import reporting
 _NAME_LIMIT = 63
 """Bytes in the name of a PostgreSQL database (NAMEDATALEN - 1); MySQL and MariaDB allow 64 characters."""
 
+_FRESH = ".new"
+"""Ends the name of a file that is being written."""
+
 
 @dataclass(frozen=True, slots=True)
 class Swapping:
@@ -126,6 +129,12 @@ def read_all(state_dir: Path) -> list[tuple[Path, Belongings]]:
     return found
 
 
+def halves(state_dir: Path) -> list[tuple[Path, str]]:
+    """Files that never got their names, since the daemon died while it wrote them; and whose operation they were."""
+    found = [*folder_of(state_dir).glob(f".*.json{_FRESH}"), *state_dir.glob(f".undo-*.sql{_FRESH}")]
+    return [(path, path.name.removeprefix(".").removeprefix("undo-").rpartition("-")[0]) for path in found]
+
+
 def _parsed(record: dict[str, Any]) -> Belongings:
     loans = tuple(
         Loan(**{**each, "lend": tuple(each["lend"]), "take_back": tuple(each["take_back"])}) for each in record["loans"]
@@ -140,7 +149,7 @@ def write_durably(path: Path, text: str) -> None:
     Raises:
         StorageError: the file system refused.
     """
-    fresh = path.with_name(f".{path.name}.new")
+    fresh = path.with_name(f".{path.name}{_FRESH}")
     with reporting("write", path):
         path.parent.mkdir(mode=0o700, exist_ok=True)
         fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)

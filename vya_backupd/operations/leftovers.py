@@ -32,7 +32,7 @@ from vya_backupd.errors import ServerError, VyaError
 from vya_backupd.model.event import Event
 from vya_backupd.model.instance import Instance
 from vya_backupd.model.operation import is_final
-from vya_backupd.operations.belongings import Belongings, Swapping, read_all, remove
+from vya_backupd.operations.belongings import Belongings, Swapping, halves, read_all, remove
 from vya_backupd.operations.site import Site
 
 _log = structlog.get_logger("vya.restore")
@@ -75,12 +75,15 @@ class Leftovers:
         """Take away what dead restores have left, on one server or on all. What cannot go now stays for the next time."""
         async with self._site.leftovers:
             for path, belongings in await asyncio.to_thread(read_all, self._state_dir):
-                if instance_id in (None, belongings.instance) and await self._is_dead(belongings):
+                if instance_id in (None, belongings.instance) and await self._is_dead(belongings.operation):
                     await self._settle(path, belongings)
+            for path, operation in await asyncio.to_thread(halves, self._state_dir):
+                if await self._is_dead(operation):
+                    await asyncio.to_thread(remove, path)
 
-    async def _is_dead(self, belongings: Belongings) -> bool:
+    async def _is_dead(self, operation_id: str) -> bool:
         """Whether nobody works on it any more. An operation that a lost catalog does not know is none that runs."""
-        operation = await self._site.catalog.operations.get(belongings.operation)
+        operation = await self._site.catalog.operations.get(operation_id)
         return operation is None or is_final(operation.state)
 
     async def _settle(self, path: Path, belongings: Belongings) -> None:
