@@ -39,6 +39,17 @@ def test_the_page_is_what_the_program_says(tmp_path: Path) -> None:
     assert PAGE.read_text() == written.read_text(), "rewrite it: python -m vya_backupd.client.reference"
 
 
+@pytest.mark.parametrize("module", ["vya_backupd.client.reference", "vya_backupd.config.reference"])
+def test_an_option_is_not_a_file_to_write(module: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", module]
+    asked = subprocess.run([*command, "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    refused = subprocess.run([*command, "--nonsense"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (asked.returncode, refused.returncode) == (0, 2)
+    assert asked.stdout.startswith("usage:")
+    assert "--nonsense" in refused.stderr
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("name", TREE)
 def test_every_command_and_option_is_documented(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     command = TREE[name]

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -85,4 +85,6 @@ def _value(parameter: Any) -> str:
 
 
 if __name__ == "__main__":
-    (Path(sys.argv[1]) if len(sys.argv) > 1 else PAGE).write_text(page(), encoding="utf-8")
+    arguments = argparse.ArgumentParser(description="Write the page of all commands.")
+    arguments.add_argument("file", nargs="?", type=Path, default=PAGE, help="default: %(default)s")
+    arguments.parse_args().file.write_text(page(), encoding="utf-8")

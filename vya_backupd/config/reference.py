@@ -5,9 +5,9 @@ It rewrites ``config/config.example.yaml`` and, between its two marks, the table
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
-import sys
 import textwrap
 import types
 import typing
@@ -175,4 +175,6 @@ def main(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[2])
+    arguments = argparse.ArgumentParser(description="Rewrite the example and the table of all keys.")
+    arguments.add_argument("root", nargs="?", type=Path, default=Path(__file__).parents[2], help="default: %(default)s")
+    main(arguments.parse_args().root)
